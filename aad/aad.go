@@ -1,0 +1,92 @@
+// Package aad proves an identity to Microsoft Entra ID (once Azure Active
+// Directory) and keeps the tokens that it gives.
+//
+// A [Credential] says who the caller is and how that is proved; it is made once
+// and shared by all clients of that identity. [Tokens] turns what a vault's
+// challenge demands into a token, from the credential's cache where it can.
+//
+// # Who is told the secret
+//
+// A secret or assertion is sent to the authority that the challenge names and to
+// nobody else. Whether that authority is one to believe is decided before, by
+// [challenge.Policy.Check]; package akv does so for every challenge.
+package aad
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/challenge"
+)
+
+// A Credential proves an identity. It also holds the tokens obtained with it, so
+// that clients which share a Credential share them. It is safe for concurrent
+// use. Credentials are made by this package's constructors; a credential of
+// another library is plugged in with [NewTokenSource].
+type Credential interface {
+	// token makes one exchange for a new token; nothing is cached.
+	token(ctx context.Context, x *exchange, c challenge.Challenge) (Token, error)
+	// cache is where the credential's tokens are kept.
+	cache() *cache
+}
+
+// A Token is an access token.
+type Token struct {
+	// Value goes into the Authorization header after "Bearer ". It is a secret:
+	// whoever has it is the caller.
+	Value string
+	// Expires is when the token ends, by this machine's clock.
+	Expires time.Time
+	// RefreshOn is when to get a new one ahead of that. Zero means that Tokens
+	// chooses: five minutes before the end, or halfway through a life of two
+	// hours and more.
+	RefreshOn time.Time
+}
+
+// Format keeps the value out of whatever prints a Token, with any verb.
+func (t Token) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "Token(expires %s)", t.Expires.UTC().Format(time.RFC3339))
+}
+
+// LogValue keeps the value out of the log.
+func (t Token) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
+
+// MarshalJSON keeps the value out of JSON, which structured logs are made of.
+func (t Token) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", fmt.Sprint(t)), nil }
+
+// A TokenSource obtains tokens in a way of its own. Token is called by at most
+// one goroutine at a time for the same demand, and again only when its last
+// token is about to expire or was rejected; it need not cache. c.Scope is what
+// to ask for, c.Tenant where, and c.Claims must be passed on if it is not empty.
+type TokenSource interface {
+	Token(ctx context.Context, c challenge.Challenge) (Token, error)
+}
+
+// NewTokenSource makes a Credential of a foreign source of tokens. What s fails
+// with is returned with the code 3304 and s's error as the cause, unless it has
+// a code already. The error is 6 (SCPErrInvalidArgument) if s is nil.
+func NewTokenSource(s TokenSource) (Credential, error) {
+	if s == nil {
+		return nil, invalid("the token source is nil")
+	}
+	return &foreign{source: s}, nil
+}
+
+type foreign struct {
+	source TokenSource
+	kept   cache
+}
+
+func (f *foreign) cache() *cache { return &f.kept }
+
+func (f *foreign) token(ctx context.Context, _ *exchange, c challenge.Challenge) (Token, error) {
+	t, err := f.source.Token(ctx, c)
+	return usable(t, err, ekm.Local, hostOf(c.Authority))
+}
+
+func invalid(format string, args ...any) error {
+	return &ekm.Error{Code: ekm.SCPErrInvalidArgument, Party: ekm.Local, Err: fmt.Errorf(format, args...), Time: time.Now()}
+}

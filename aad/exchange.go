@@ -1,0 +1,145 @@
+package aad
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/wire"
+	"github.com/akv-ekm/ekm/retry"
+)
+
+// opAcquireToken is what the connector's event log calls this operation.
+const opAcquireToken = "acquireToken"
+
+// An exchange makes token requests: OAuth 2.0 client credentials, RFC 6749, 4.4,
+// with what Microsoft's page "OAuth 2.0 client credentials flow on the Microsoft
+// identity platform" adds.
+type exchange struct {
+	client                       *wire.Client
+	policy                       retry.Policy
+	v1                           bool
+	maxURL, maxRequest, maxReply int
+	closeIdle                    func()
+}
+
+func newExchange(o *Options) *exchange {
+	x := &exchange{
+		policy: o.Retry, v1: o.V1,
+		maxURL:     orDefault(o.MaxURL, 2<<10),
+		maxRequest: orDefault(o.MaxRequest, 64<<10),
+		maxReply:   orDefault(o.MaxReply, 64<<10),
+	}
+	transport := o.Transport
+	if transport == nil {
+		own := wire.NewTransport(o.Proxy.Proxy)
+		transport, x.closeIdle = own, own.CloseIdleConnections
+	}
+	x.client = &wire.Client{Transport: transport, Limits: o.Wire, Timeout: o.Timeout, UserAgent: o.UserAgent, Logger: o.Logger}
+	return x
+}
+
+func (x *exchange) close() {
+	if x.closeIdle != nil {
+		x.closeIdle()
+	}
+}
+
+// post asks c's authority for a token. form holds the proof of identity;
+// secrets are those of its values that must not come back in an error.
+func (x *exchange) post(ctx context.Context, c challenge.Challenge, form url.Values, secrets ...string) (Token, error) {
+	endpoint := c.Authority + "/oauth2/v2.0/token"
+	form.Set("grant_type", "client_credentials")
+	if x.v1 {
+		endpoint = c.Authority + "/oauth2/token"
+		form.Set("resource", c.Resource)
+	} else {
+		form.Set("scope", c.Scope)
+	}
+	if !x.v1 || c.Claims != "" {
+		form.Set("claims", capable(c.Claims))
+	}
+	r := &wire.Request{
+		Op: opAcquireToken, Party: ekm.Authority,
+		Method: http.MethodPost, URL: endpoint,
+		ContentType: "application/x-www-form-urlencoded",
+		Correlation: uuid.NewString(), Secrets: secrets,
+	}
+	r.Header = http.Header{"Client-Request-Id": {r.Correlation}}
+	if len(endpoint) > x.maxURL {
+		return Token{}, x.fail(r, ekm.ErrorGetTokenOutOfMemoryConcatPath, "the token endpoint's URL has %d bytes, the limit is %d", len(endpoint), x.maxURL)
+	}
+	body := form.Encode()
+	if len(body) > x.maxRequest {
+		return Token{}, x.fail(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d", len(body), x.maxRequest)
+	}
+	r.Body = []byte(body)
+	resp, err := x.client.Send(ctx, x.policy, r, true, func(resp *wire.Response) error {
+		if resp.Status == http.StatusOK {
+			return nil
+		}
+		return x.refused(r, resp)
+	})
+	clear(r.Body)
+	if err != nil {
+		return Token{}, err
+	}
+	return x.read(r, resp, time.Now())
+}
+
+// fail makes the error of a token exchange that never began or whose reply is
+// of no use.
+func (x *exchange) fail(r *wire.Request, code ekm.Code, format string, args ...any) error {
+	return &ekm.Error{
+		Code: code, Op: r.Op, Party: r.Party, Host: hostOf(r.URL), CorrelationID: r.Correlation,
+		Time: time.Now(), Err: fmt.Errorf(format, args...),
+	}
+}
+
+// capable is the claims request that tells Entra ID of a client which can answer
+// continuous access evaluation ("cp1"), merged with what a challenge demands.
+// demanded is valid JSON or empty, see challenge.Challenge.
+func capable(demanded string) string {
+	const plain = `{"access_token":{"xms_cc":{"values":["cp1"]}}}`
+	if demanded == "" {
+		return plain
+	}
+	var claims map[string]any
+	if json.Unmarshal([]byte(demanded), &claims) != nil || claims == nil {
+		return plain
+	}
+	access, _ := claims["access_token"].(map[string]any)
+	if access == nil {
+		access = make(map[string]any)
+	}
+	access["xms_cc"] = map[string]any{"values": []string{"cp1"}}
+	claims["access_token"] = access
+	merged, err := json.Marshal(claims)
+	if err != nil {
+		return plain
+	}
+	return string(merged)
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(u.Host, ":443")
+}
+
+func orDefault(n, def int) int {
+	if n > 0 {
+		return n
+	}
+	return def
+}

@@ -1,0 +1,198 @@
+package aad
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/wire"
+)
+
+// wireReply is the reply of a token endpoint, v1, v2 or managed identity. What
+// is a number to one is a string or a date to another.
+type wireReply struct {
+	AccessToken json.RawMessage `json:"access_token"`
+	TokenType   string          `json:"token_type"`
+	ExpiresIn   json.RawMessage `json:"expires_in"`
+	ExpiresOn   json.RawMessage `json:"expires_on"`
+	RefreshIn   json.RawMessage `json:"refresh_in"`
+	Error       string          `json:"error"`
+}
+
+// wireError is an OAuth error: RFC 6749, 5.2, with Microsoft's additions.
+type wireError struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+	Codes       []int  `json:"error_codes"`
+	TraceID     string `json:"trace_id"`
+	Correlation string `json:"correlation_id"`
+	SubError    string `json:"suberror"`
+}
+
+// read makes a Token of a reply with status 200.
+func (x *exchange) read(r *wire.Request, resp *wire.Response, now time.Time) (Token, error) {
+	if len(resp.Body) > x.maxReply {
+		return Token{}, x.fail(r, ekm.ErrorGetTokenOutOfMemoryConvertResponseString, "the token reply has %d bytes, the limit is %d", len(resp.Body), x.maxReply)
+	}
+	var w wireReply
+	if err := json.Unmarshal(resp.Body, &w); err != nil {
+		// Not err itself, whose text may quote what it stumbled over.
+		return Token{}, x.fail(r, ekm.ErrorGetTokenJsonParser, "the token reply of %d bytes is not the JSON that was expected", len(resp.Body))
+	}
+	defer clear(resp.Body)
+	if w.Error != "" {
+		return usable(Token{}, fmt.Errorf("a reply with status 200 says %q", r.Clean(w.Error, 100)), r.Party, hostOf(r.URL))
+	}
+	if len(w.AccessToken) == 0 || bytes.Equal(w.AccessToken, []byte("null")) {
+		return Token{}, x.fail(r, ekm.ErrorGetTokenNotFound, "the token reply has no access_token")
+	}
+	t := Token{Value: plainString(w.AccessToken)}
+	var dated bool
+	t.Expires, dated = w.expires(now)
+	if !credentials(t.Value) || !dated {
+		return Token{}, x.fail(r, ekm.ErrorGetTokenExtractToken, "the reply's access_token or its expires_in and expires_on cannot be read")
+	}
+	if in, ok := seconds(w.RefreshIn); ok && in > 0 {
+		t.RefreshOn = now.Add(in)
+	}
+	var odd error
+	if w.TokenType != "" && !strings.EqualFold(w.TokenType, "Bearer") {
+		odd = fmt.Errorf("the token's type is %q, not Bearer", r.Clean(w.TokenType, 40))
+	}
+	return usable(t, odd, r.Party, hostOf(r.URL))
+}
+
+// usable passes a token that a vault can be shown, and says what is wrong with
+// any other. Errors that have a code it returns as they are.
+func usable(t Token, err error, party ekm.Party, host string) (Token, error) {
+	if _, ok := errors.AsType[*ekm.Error](err); ok {
+		return Token{}, err
+	}
+	if err == nil && !credentials(t.Value) {
+		err = errors.New("the token is empty or holds illegal characters")
+	}
+	if err == nil && !t.Expires.After(time.Now()) {
+		err = fmt.Errorf("the token has expired already, at %s; is this machine's clock right?", t.Expires.UTC().Format(time.RFC3339))
+	}
+	if err != nil {
+		return Token{}, &ekm.Error{
+			Code: ekm.ErrorGetTokenFailedToGetToken, Op: opAcquireToken, Party: party, Host: host, Time: time.Now(), Err: err,
+		}
+	}
+	return t, nil
+}
+
+// credentials reports whether s can follow "Bearer " in a header: RFC 6750, 2.1,
+// without insisting on its b64token.
+func credentials(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func plainString(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// expires is the token's end by this machine's clock: by expires_in if it is
+// there, since a clock that is wrong does not matter to it, else by expires_on.
+func (w wireReply) expires(now time.Time) (time.Time, bool) {
+	if in, ok := seconds(w.ExpiresIn); ok {
+		return now.Add(in), true
+	}
+	s := numberOrText(w.ExpiresOn)
+	if unix, err := strconv.ParseFloat(s, 64); err == nil && unix > 0 && unix < math.MaxInt32*2.0 {
+		return time.Unix(int64(unix), 0), true
+	}
+	// The forms seen from App Service and its forerunners.
+	for _, layout := range []string{
+		time.RFC3339, "2006-01-02 15:04:05", "01/02/2006 15:04:05", "1/2/2006 3:04:05 PM -07:00", "1/2/2006 15:04:05 PM -07:00",
+		"1/2/2006 15:04:05 -07:00", "1/2/2006 3:04:05 PM",
+	} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// seconds reads a duration in seconds, as a number or a string, up to thirty
+// days: nobody issues longer tokens, and no arithmetic overflows on them.
+func seconds(raw json.RawMessage) (time.Duration, bool) {
+	f, err := strconv.ParseFloat(numberOrText(raw), 64)
+	if err != nil || !(f >= 0) {
+		return 0, false
+	}
+	return time.Duration(min(f, 30*24*3600) * float64(time.Second)), true
+}
+
+func numberOrText(raw json.RawMessage) string {
+	if s := plainString(raw); s != "" {
+		return strings.TrimSpace(s)
+	}
+	return string(raw)
+}
+
+// refused is the error for any other status. invalid_client is the one answer
+// that says "this credential is not accepted"; what else Entra ID refuses keeps
+// the code of its status.
+func (x *exchange) refused(r *wire.Request, resp *wire.Response) *ekm.Error {
+	e := x.client.Refusal(r, resp)
+	var w wireError
+	if json.Unmarshal(resp.Body, &w) != nil || w.Error == "" {
+		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+			e.Message = r.Clean(string(resp.Body), 200)
+		}
+		return e
+	}
+	if w.Error == "invalid_client" && (resp.Status == http.StatusBadRequest || resp.Status == http.StatusUnauthorized) {
+		e.Code = ekm.ErrorGetTokenBadCredentials
+	}
+	e.ServiceCode = r.Clean(w.Error, 100)
+	e.InnerCode = r.Clean(w.SubError, 100)
+	e.AADSTS = aadsts(w)
+	e.Message = r.Clean(withoutIDs(w.Description), 512)
+	e.TraceID = r.Clean(w.TraceID, 100)
+	if w.Correlation != "" {
+		e.CorrelationID = r.Clean(w.Correlation, 100)
+	}
+	return e
+}
+
+// aadsts is Entra's number, from error_codes or else from the description.
+func aadsts(w wireError) string {
+	if len(w.Codes) > 0 && w.Codes[0] > 0 {
+		return "AADSTS" + strconv.Itoa(w.Codes[0])
+	}
+	digits, found := strings.CutPrefix(w.Description, "AADSTS")
+	if !found {
+		return ""
+	}
+	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end > 0 && end < 12 {
+		return "AADSTS" + digits[:end]
+	}
+	return ""
+}
+
+// withoutIDs cuts the ids off a description, which are told apart: before 2024
+// they came on lines of their own, since then on the same one.
+func withoutIDs(s string) string {
+	if i := strings.Index(s, "Trace ID:"); i > 0 {
+		s = s[:i]
+	}
+	return strings.TrimSpace(s)
+}

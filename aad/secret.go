@@ -1,0 +1,50 @@
+package aad
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/challenge"
+)
+
+type clientSecret struct {
+	id, secret string
+	kept       cache
+}
+
+// NewClientSecret is an application with a client secret: the application's
+// client id and the secret's value, not the secret's id. The error, 3800, says
+// what is wrong with either one.
+func NewClientSecret(clientID, secret string) (Credential, error) {
+	c := &clientSecret{id: clientID, secret: secret}
+	if why := c.fault(); why != nil {
+		return nil, &ekm.Error{Code: ekm.ErrorSecretAuthParamsGetRequestBody, Party: ekm.Local, Time: time.Now(), Err: why}
+	}
+	return c, nil
+}
+
+func (c *clientSecret) fault() error {
+	switch {
+	case c.id == "":
+		return errors.New("the client id is empty")
+	case strings.TrimSpace(c.id) != c.id:
+		return errors.New("the client id has blanks around it")
+	case !credentials(c.id):
+		return errors.New("the client id holds characters that no client id has")
+	case c.secret == "":
+		return errors.New("the client secret is empty")
+	case strings.TrimSpace(c.secret) != c.secret:
+		return errors.New("the client secret has blanks or a line break around it")
+	}
+	return nil
+}
+
+func (c *clientSecret) cache() *cache { return &c.kept }
+
+func (c *clientSecret) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
+	return x.post(ctx, demand, url.Values{"client_id": {c.id}, "client_secret": {c.secret}}, c.secret)
+}

@@ -1,0 +1,303 @@
+package aad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/flight"
+	"github.com/akv-ekm/ekm/internal/wire"
+	"github.com/akv-ekm/ekm/proxy"
+	"github.com/akv-ekm/ekm/retry"
+)
+
+// Options are the settings of [Tokens]; the zero value is good.
+type Options struct {
+	// Transport makes the requests to the authority and to the platform's
+	// identity endpoint. Nil means one of our own, with Proxy, except that the
+	// platform's endpoint is never asked through a proxy.
+	Transport http.RoundTripper
+	Proxy     *proxy.Selector // nil: the environment's
+	Retry     retry.Policy    // of one exchange
+	Timeout   time.Duration   // of one try; 0: 60 s
+	Logger    *slog.Logger    // nil: silent
+	UserAgent string
+	// V1 asks the authority's v1 endpoint, with resource in place of scope, as
+	// AD FS and Azure Stack need it.
+	V1 bool
+
+	// Limits in bytes, with the default given; beyond them the codes in brackets.
+	MaxURL     int // of the token endpoint: 2 KiB (3300)
+	MaxRequest int // of the request body: 64 KiB (3301)
+	MaxReply   int // of the reply: 64 KiB (3302)
+	Wire       WireLimits
+}
+
+// WireLimits bounds each exchange; see akv.Limits for the fields' meaning.
+type WireLimits = wire.Limits
+
+// Tokens hands out tokens for one [Credential]. Any number of goroutines may ask
+// at once: for one authority and resource at most one exchange is under way, no
+// lock is held meanwhile, and each caller leaves when its own context ends.
+//
+// A token is replaced ahead of its end in the background, while callers go on
+// with the old one. A failed exchange is its answer to all who wait for it, and
+// for one more second to all who come: a hundred callers with a wrong secret
+// make one request.
+type Tokens struct {
+	credential Credential
+	exchange   *exchange
+	logger     *slog.Logger
+	life       context.Context // of background refreshes
+	end        context.CancelFunc
+}
+
+// NewTokens makes a Tokens for cred, which must not be nil. Tokens of the same
+// cred share one cache. opts may be nil.
+func NewTokens(cred Credential, opts *Options) *Tokens {
+	if opts == nil {
+		opts = &Options{}
+	}
+	logger := opts.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	t := &Tokens{credential: cred, exchange: newExchange(opts), logger: logger}
+	t.life, t.end = context.WithCancel(context.Background())
+	return t
+}
+
+// Close ends refreshes in the background and closes idle connections of our own.
+// The credential and its tokens remain of use to others.
+func (t *Tokens) Close() {
+	t.end()
+	t.exchange.close()
+}
+
+// Get returns a token for what c demands, from the cache if one is there. c's
+// Claims are not looked at: a token with claims is [Tokens.Renew]'s to get.
+//
+// Errors are of type [*ekm.Error]: 3300 to 3308 and the network's 31xx and 3900
+// with Party [ekm.Authority]; 38xx if the proof of identity could not be made.
+// If ctx ends first, its error.
+func (t *Tokens) Get(ctx context.Context, c challenge.Challenge) (Token, error) {
+	c.Claims = ""
+	k := key{t.exchange.v1, c.Authority, c.Resource}
+	store := t.credential.cache()
+	tok, stale, err := store.get(k, time.Now())
+	if err != nil {
+		return Token{}, err
+	}
+	if tok.Value == "" {
+		return t.fly(ctx, k, c, Token{})
+	}
+	if stale {
+		t.refresh(k, c)
+	}
+	return tok, nil
+}
+
+// Renew returns a token in place of one that the vault rejected: another one
+// from the cache if somebody was faster, else a new one, which carries c's
+// Claims. Errors are those of Get.
+func (t *Tokens) Renew(ctx context.Context, c challenge.Challenge, rejected Token) (Token, error) {
+	k := key{t.exchange.v1, c.Authority, c.Resource}
+	t.credential.cache().drop(k, rejected)
+	return t.fly(ctx, k, c, rejected)
+}
+
+// fly joins or starts the exchange for k.
+func (t *Tokens) fly(ctx context.Context, k key, c challenge.Challenge, rejected Token) (Token, error) {
+	store := t.credential.cache()
+	tok, err := store.flights.Do(ctx, flightKey{k, c.Claims}, func(ctx context.Context) (Token, error) {
+		// Somebody may have landed between our look and this flight.
+		if tok, _, err := store.get(k, time.Now()); err != nil || tok.Value != "" && tok.Value != rejected.Value {
+			return tok, err
+		}
+		tok, err := t.credential.token(ctx, t.exchange, c)
+		if err != nil {
+			if ctx.Err() == nil {
+				store.fail(k, err, time.Now())
+			}
+			return Token{}, err
+		}
+		store.put(k, tok, time.Now())
+		return tok, nil
+	})
+	return tok, gaveUp(err, c.Authority)
+}
+
+// gaveUp tells of a caller whose context ended while it waited for what another
+// goroutine does; there is no exchange of its own to blame. Other errors it
+// returns as they are.
+func gaveUp(err error, address string) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*ekm.Error](err); ok {
+		return err
+	}
+	return &ekm.Error{
+		Code: ekm.SCPErrFailure, Op: opAcquireToken, Party: ekm.Local, Host: hostOf(address), Time: time.Now(),
+		Err: fmt.Errorf("gave up waiting: %w", err),
+	}
+}
+
+// refresh gets the next token in the background.
+func (t *Tokens) refresh(k key, c challenge.Challenge) {
+	store := t.credential.cache()
+	store.flights.Go(t.life, flightKey{k: k}, func(ctx context.Context) (Token, error) {
+		tok, err := t.credential.token(ctx, t.exchange, c)
+		if err != nil {
+			t.logger.LogAttrs(ctx, slog.LevelWarn, "token not refreshed ahead of its end", slog.Any("error", err))
+			return Token{}, err
+		}
+		store.put(k, tok, time.Now())
+		return tok, nil
+	})
+}
+
+// Challenge returns what the vault at host demands: what was learnt from an
+// earlier answer, else what ask finds out. ask runs at most once at a time for
+// each host, for all who share the credential.
+func (t *Tokens) Challenge(ctx context.Context, host string, ask func(context.Context) (challenge.Challenge, error)) (challenge.Challenge, error) {
+	store := t.credential.cache()
+	if c, ok := store.demand(host); ok {
+		return c, nil
+	}
+	c, err := store.asks.Do(ctx, host, func(ctx context.Context) (challenge.Challenge, error) {
+		if c, ok := store.demand(host); ok {
+			return c, nil
+		}
+		c, err := ask(ctx)
+		if err == nil {
+			store.learn(host, c)
+		}
+		return c, err
+	})
+	return c, gaveUp(err, "https://"+host)
+}
+
+// Learn notes what the vault at host demands, as a later answer of its tells.
+func (t *Tokens) Learn(host string, c challenge.Challenge) { t.credential.cache().learn(host, c) }
+
+// A key is what a token is for.
+type key struct {
+	v1                  bool
+	authority, resource string
+}
+
+type flightKey struct {
+	k      key
+	claims string
+}
+
+// A cache keeps one credential's tokens, recent failures, and what the vaults
+// demand. Its lock is never held across an exchange.
+type cache struct {
+	flights flight.Group[flightKey, Token]
+	asks    flight.Group[string, challenge.Challenge]
+
+	mu      sync.Mutex
+	tokens  map[key]*kept
+	failed  map[key]failure
+	demands map[string]challenge.Challenge
+}
+
+type kept struct {
+	token     Token
+	usable    time.Time // until then
+	refreshOn time.Time // moves on with each attempt
+}
+
+type failure struct {
+	err   error
+	until time.Time
+}
+
+const (
+	sharedFailure = time.Second      // how long a failed exchange answers for later callers
+	refreshPause  = 30 * time.Second // between two attempts to refresh ahead
+)
+
+// get returns the token for k, and whether it is time to refresh it; or the
+// error that the last exchange has just failed with; or neither.
+func (c *cache) get(k key, now time.Time) (tok Token, stale bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.tokens[k]; e != nil && now.Before(e.usable) {
+		if stale = !now.Before(e.refreshOn); stale {
+			e.refreshOn = now.Add(refreshPause)
+		}
+		return e.token, stale, nil
+	}
+	if f, ok := c.failed[k]; ok {
+		if now.Before(f.until) {
+			return Token{}, false, f.err
+		}
+		delete(c.failed, k)
+	}
+	return Token{}, false, nil
+}
+
+func (c *cache) put(k key, tok Token, now time.Time) {
+	// Without the monotonic clock: a machine that slept must not take a dead
+	// token for a fresh one.
+	now = now.Round(0)
+	life := tok.Expires.Sub(now)
+	e := &kept{token: tok, usable: tok.Expires.Round(0).Add(-min(30*time.Second, life/10)), refreshOn: tok.RefreshOn.Round(0)}
+	if tok.RefreshOn.IsZero() {
+		e.refreshOn = tok.Expires.Round(0).Add(-min(5*time.Minute, life/5))
+		if life >= 2*time.Hour {
+			e.refreshOn = now.Add(life / 2)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tokens == nil {
+		c.tokens = make(map[key]*kept)
+	}
+	c.tokens[k] = e
+	delete(c.failed, k)
+}
+
+// drop removes the token if it is still the rejected one.
+func (c *cache) drop(k key, rejected Token) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.tokens[k]; e != nil && e.token.Value == rejected.Value {
+		delete(c.tokens, k)
+	}
+}
+
+func (c *cache) fail(k key, err error, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed == nil {
+		c.failed = make(map[key]failure)
+	}
+	c.failed[k] = failure{err, now.Round(0).Add(sharedFailure)}
+}
+
+func (c *cache) demand(host string) (challenge.Challenge, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.demands[host]
+	return d, ok
+}
+
+func (c *cache) learn(host string, d challenge.Challenge) {
+	d.Claims, d.Error = "", "" // of one answer, not of the vault
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.demands == nil {
+		c.demands = make(map[string]challenge.Challenge)
+	}
+	c.demands[host] = d
+}

@@ -1,0 +1,178 @@
+package challenge
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/akv-ekm/ekm"
+)
+
+// A Policy says which challenges to act upon, and how large their parts may be.
+// The zero value trusts Microsoft's login hosts of all clouds and the resource
+// that is the vault's own domain.
+type Policy struct {
+	// Authorities are further login hosts to trust, each a host name with an
+	// optional port: "login.contoso.example", "127.0.0.1:8443".
+	Authorities []string
+	// Resources are further resources to accept, whatever the vault's name:
+	// "https://vault.azure.net" for a vault that is reached under another name.
+	Resources []string
+
+	// Limits in bytes; beyond them the codes 3204, 3205, 3208. Zero means 2048,
+	// 256 and 2048.
+	MaxAuthority, MaxTenant, MaxResource int
+}
+
+// loginHosts are the hosts of Entra ID, a line for each cloud's set of aliases:
+// what /common/discovery/instance answers, and Microsoft's sovereign cloud pages.
+func loginHosts() []string {
+	return []string{
+		"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net", "login-us.microsoftonline.com",
+		"login.partner.microsoftonline.cn", "login.chinacloudapi.cn",
+		"login.microsoftonline.us", "login.usgovcloudapi.net",
+		"login.microsoftonline.de",
+	}
+}
+
+// Check reports whether c may be answered for the vault at host (a host name,
+// with or without port): the authority must be a known login host or one of
+// p.Authorities; the resource must be host's own domain, compared on a label
+// boundary without case and port, or one of p.Resources. A domain of fewer than
+// three labels is not a vault's domain: a challenge must not be able to ask for
+// a token for "https://net".
+//
+// Errors are those of [Policy.Parse]: 3201 and 3203 for the authority, 3206 and
+// 3207 for the resource.
+func (p Policy) Check(c Challenge, host string) error {
+	if _, _, err := p.authority(value{raw: c.Authority, present: c.Authority != ""}, p.trusted); err != nil {
+		return err
+	}
+	_, err := p.resource(value{raw: c.Resource, present: c.Resource != ""}, bareHost(host))
+	return err
+}
+
+func (p Policy) trusted(host string) bool {
+	return slices.Contains(loginHosts(), host) ||
+		slices.ContainsFunc(p.Authorities, func(a string) bool { return strings.EqualFold(strings.TrimSuffix(a, ":443"), host) })
+}
+
+// authority makes v canonical. With trusted nil the form alone is checked.
+func (p Policy) authority(v value, trusted func(host string) bool) (authority, tenant string, err error) {
+	if !v.present || v.raw == "" && !v.open {
+		return "", "", fail(ekm.ErrorGetAADDomainUrlStartPosition, "the challenge names no authority: neither authorization nor authorization_uri")
+	}
+	if v.open {
+		return "", "", fail(ekm.ErrorGetAADDomainUrlStopPosition, "the closing quote of the authority is missing")
+	}
+	if limit := orDefault(p.MaxAuthority, 2048); len(v.raw) > limit {
+		return "", "", fail(ekm.ErrorGetAADDomainUrlOutOfMemoryAlloc, "the authority has %d bytes, the limit is %d", len(v.raw), limit)
+	}
+	host, tenant, why := splitAuthority(v.text(), trusted)
+	if why != "" {
+		return "", "", fail(ekm.ErrorGetAADDomainUrlMalformatted, "the authority %q %s", clip(v.text()), why)
+	}
+	if limit := orDefault(p.MaxTenant, 256); len(tenant) > limit {
+		return "", "", fail(ekm.ErrorGetAADTenantIdOutOfMemoryAlloc, "the tenant has %d bytes, the limit is %d", len(tenant), limit)
+	}
+	return "https://" + host + "/" + tenant, tenant, nil
+}
+
+// splitAuthority takes an authority URL apart, or says why it cannot be used.
+func splitAuthority(raw string, trusted func(host string) bool) (host, tenant, why string) {
+	u, err := url.Parse(strings.TrimSpace(raw))
+	switch {
+	case err != nil || u.Host == "" || !strings.EqualFold(u.Scheme, "https"):
+		return "", "", "is no https URL"
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return "", "", "has parts that an authority has not"
+	}
+	path := strings.Trim(u.EscapedPath(), "/")
+	// authorization_uri may be the full authorization endpoint of RFC 6749.
+	for _, endpoint := range []string{"/oauth2/authorize", "/oauth2/v2.0/authorize"} {
+		path = strings.TrimSuffix(path, endpoint)
+	}
+	if path == "" || strings.Trim(path, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-") != "" || strings.Trim(path, ".") == "" {
+		return "", "", "does not have exactly one path segment, the tenant"
+	}
+	host = strings.TrimSuffix(strings.ToLower(u.Host), ":443")
+	if trusted != nil && !trusted(host) {
+		return "", "", "is not on a known login host; if it is right, allow it by name"
+	}
+	return host, path, ""
+}
+
+// resource makes v, a scope or resource, canonical. With host empty the form
+// alone is checked.
+func (p Policy) resource(v value, host string) (string, error) {
+	if !v.present || v.raw == "" && !v.open {
+		return "", fail(ekm.ErrorGetAKVResourceUrlStartPosition, "the challenge names no resource: neither resource nor scope")
+	}
+	if limit := orDefault(p.MaxResource, 2048); len(v.raw) > limit {
+		return "", fail(ekm.ErrorGetAKVResourceUrlOutOfMemoryAlloc, "the resource has %d bytes, the limit is %d", len(v.raw), limit)
+	}
+	text := v.text()
+	resource, why := canonicalResource(text, v.open)
+	if why == "" && host != "" && !p.allows(resource) && !belongs(host, resource) {
+		why = "is not the domain of the vault " + clip(host) + "; if it is right, allow it by name"
+	}
+	if why != "" {
+		return "", fail(ekm.ErrorGetAKVResourceUrlStopPosition, "the resource %q %s", clip(text), why)
+	}
+	return resource, nil
+}
+
+// canonicalResource makes a resource, or the ".default" scope in a list of
+// scopes, canonical; or says why it cannot be used.
+func canonicalResource(text string, open bool) (resource, why string) {
+	if open {
+		return "", "has no closing quote"
+	}
+	words := strings.Fields(text)
+	if len(words) == 0 {
+		return "", "is empty"
+	}
+	word := words[0]
+	for _, w := range words[1:] {
+		if strings.HasSuffix(w, "/.default") && !strings.HasSuffix(word, "/.default") {
+			word = w
+		}
+	}
+	u, err := url.Parse(strings.TrimSuffix(word, "/.default"))
+	if err != nil || u.Hostname() == "" || !strings.EqualFold(u.Scheme, "https") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", "is no https URL"
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Host), ":443")
+	// A vault refuses an audience with a trailing slash (AKV10022).
+	return "https://" + host + strings.TrimRight(u.EscapedPath(), "/"), ""
+}
+
+func (p Policy) allows(resource string) bool {
+	return slices.ContainsFunc(p.Resources, func(r string) bool {
+		return strings.EqualFold(strings.TrimRight(r, "/"), resource)
+	})
+}
+
+// belongs reports whether host is the resource's domain, or below it on a label
+// boundary. A resource with a path is no vault domain's.
+func belongs(host, resource string) bool {
+	domain, _, path := strings.Cut(strings.TrimPrefix(resource, "https://"), "/")
+	domain = bareHost(domain)
+	if path {
+		return false
+	}
+	return host == domain || strings.HasSuffix(host, "."+domain) && strings.Count(domain, ".") >= 2
+}
+
+// bareHost is a host without port, in lower case, without the root's dot.
+func bareHost(host string) string {
+	u := url.URL{Host: host}
+	return strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+}
+
+func orDefault(n, def int) int {
+	if n > 0 {
+		return n
+	}
+	return def
+}

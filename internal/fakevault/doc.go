@@ -1,0 +1,2 @@
+// Package fakevault plays Azure Key Vault, Entra ID and the managed identity endpoints, offline.
+package fakevault

@@ -1,0 +1,189 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+
+	"github.com/akv-ekm/ekm"
+)
+
+// An exchange knows how far one request has got. Hooks of the transport report
+// to it, from other goroutines and possibly after the exchange is over.
+type exchange struct {
+	client *Client
+	limits Limits
+	host   string
+	step   atomic.Int32 // index into phases
+	proxy  atomic.Value // string: address of the proxy in use, without user and password
+}
+
+type exchangeKey struct{}
+
+// phases in the order in which an exchange passes them. A step never goes back,
+// but a retry inside the transport, on a fresh connection, starts again at dial.
+var phases = [...]ekm.Phase{
+	ekm.PhasePrepare, ekm.PhaseResolve, ekm.PhaseDial, ekm.PhaseProxy, ekm.PhaseTLS,
+	ekm.PhaseWrite, ekm.PhaseStatus, ekm.PhaseHeader, ekm.PhaseBody,
+}
+
+func (x *exchange) enter(p ekm.Phase) {
+	for i, q := range phases {
+		if p == q {
+			x.step.Store(int32(i))
+		}
+	}
+}
+
+func (x *exchange) phase() ekm.Phase { return phases[x.step.Load()] }
+
+// trace learns the phase from the transport. Only these four hooks: the net
+// package's own cost more than they tell, see dial.
+func (x *exchange) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		TLSHandshakeStart:    func() { x.enter(ekm.PhaseTLS) },
+		GotConn:              func(httptrace.GotConnInfo) { x.enter(ekm.PhaseWrite) },
+		WroteRequest:         func(i httptrace.WroteRequestInfo) { x.wrote(i.Err) },
+		GotFirstResponseByte: func() { x.enter(ekm.PhaseHeader) },
+	}
+}
+
+func (x *exchange) wrote(err error) {
+	if err == nil {
+		x.enter(ekm.PhaseStatus)
+	}
+}
+
+// The failures that wire itself finds; codeOf gives each its code.
+var (
+	errInFlight    = errors.New("too many exchanges at the same moment")
+	errAddress     = errors.New("the address is not a URL that a request can be sent to")
+	errHost        = errors.New("the address has no usable host")
+	errHeaderValue = errors.New("a request header holds an illegal character, perhaps a line break")
+	errNoResponse  = errors.New("the round tripper returned no response")
+	errFieldSize   = errors.New("a response header value is over its limit")
+	errHeaderSize  = errors.New("the response header is over its limit")
+	errLength      = errors.New("the declared length is not usable")
+	errDeclared    = errors.New("the declared length of the response is over its limit")
+	errHeld        = errors.New("the responses being read are over their common limit")
+	errGrown       = errors.New("the response has grown over its limit")
+)
+
+// causes joins an error with the context error behind it, in one line.
+type causes struct{ err, cause error }
+
+func (c *causes) Error() string   { return c.err.Error() + ": " + c.cause.Error() }
+func (c *causes) Unwrap() []error { return []error{c.err, c.cause} }
+
+// checkHeader holds the header against its limits. The transport has a limit of
+// its own, above ours, for what it reads before we see it.
+func (x *exchange) checkHeader(h http.Header) error {
+	var total int64
+	for name, values := range h {
+		for _, v := range values {
+			if int64(len(v)) > x.limits.HeaderValue {
+				return fmt.Errorf("%w: %d bytes, limit %d", errFieldSize, len(v), x.limits.HeaderValue)
+			}
+			total += int64(len(name) + len(v) + 4)
+		}
+	}
+	if total > x.limits.Header {
+		return fmt.Errorf("%w: %d bytes, limit %d", errHeaderSize, total, x.limits.Header)
+	}
+	return nil
+}
+
+// readBody reads the body to its end. Memory is taken as bytes arrive, never on
+// the word of a Content-Length alone.
+func (x *exchange) readBody(resp *http.Response) ([]byte, error) {
+	limit := x.limits.Body
+	declared := resp.ContentLength
+	switch {
+	case declared < -1:
+		return nil, fmt.Errorf("%w: %d", errLength, declared)
+	case declared > limit:
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", errDeclared, declared, limit)
+	}
+	r := &heldReader{r: io.LimitReader(resp.Body, limit+1), x: x}
+	defer r.release()
+	var buf bytes.Buffer
+	if declared > 0 {
+		buf.Grow(int(min(declared, 4<<10)) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case n > limit:
+		return nil, fmt.Errorf("%w: more than %d bytes", errGrown, limit)
+	case n < declared:
+		return nil, io.ErrUnexpectedEOF // a round tripper that does not count for itself
+	}
+	return buf.Bytes(), nil
+}
+
+// A heldReader charges what it reads to the client's common budget.
+type heldReader struct {
+	r io.Reader
+	x *exchange
+	n int64
+}
+
+func (h *heldReader) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.n += int64(n)
+	if h.x.client.held.Add(int64(n)) > h.x.limits.Held {
+		return n, fmt.Errorf("%w of %d bytes", errHeld, h.x.limits.Held)
+	}
+	return n, err
+}
+
+func (h *heldReader) release() { h.x.client.held.Add(-h.n) }
+
+func newBody(b []byte) io.Reader { return bytes.NewReader(b) }
+
+func validMethod(m string) bool {
+	return m != "" && strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
+// validHost accepts what DNS and RFC 3986 call a host, with an optional port.
+func validHost(u *url.URL) bool {
+	name := u.Hostname()
+	if name == "" || len(name) > 253 || u.User != nil || strings.HasSuffix(u.Host, ":") {
+		return false
+	}
+	for _, c := range []byte(name) {
+		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == ':'
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// validHeader checks field values: RFC 9110, 5.5, without obs-text.
+func validHeader(h http.Header) bool {
+	for _, values := range h {
+		for _, v := range values {
+			for _, c := range []byte(v) {
+				if c < ' ' && c != '\t' || c >= 0x7f {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// of is the exchange that ctx belongs to, or nil.
+func of(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}

@@ -1,0 +1,91 @@
+package wire
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Clean makes text that a server wrote fit for an error or a log: at most max
+// bytes, one line, and without anything that the request had to keep secret. A
+// hostile server could otherwise have its caller log the caller's own token.
+func (r *Request) Clean(s string, max int) string {
+	// Redact before cutting: half a secret is still one.
+	for _, secret := range r.secrets() {
+		if len(secret) >= 4 {
+			s = strings.ReplaceAll(s, secret, "[redacted]")
+			s = strings.ReplaceAll(s, url.QueryEscape(secret), "[redacted]")
+		}
+	}
+	s = redactJWT(s)
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError
+	}), " ")
+	if len(s) > max {
+		s = strings.ToValidUTF8(s[:max-3], "") + "..."
+	}
+	return s
+}
+
+func (r *Request) secrets() []string {
+	all := append([]string(nil), r.Secrets...)
+	if r.Authorization != "" {
+		_, credentials, _ := strings.Cut(r.Authorization, " ")
+		all = append(all, credentials)
+	}
+	return all
+}
+
+// redactJWT hides whatever looks like the beginning of a JSON Web Token; the
+// vault's AKV10046, for one, quotes the head of the token it was sent.
+func redactJWT(s string) string {
+	var b strings.Builder
+	for {
+		i := strings.Index(s, "eyJ")
+		if i < 0 {
+			b.WriteString(s)
+			return b.String()
+		}
+		b.WriteString(s[:i])
+		end := i
+		for end < len(s) && (s[end] == '.' || s[end] == '-' || s[end] == '_' || s[end] == '=' || isAlnum(s[end])) {
+			end++
+		}
+		b.WriteString("[redacted]")
+		s = s[end:]
+	}
+}
+
+func isAlnum(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// redacted is err, its text cleaned where it holds a secret or control
+// characters: net/http quotes what a server sent in place of a status line.
+func (r *Request) redacted(err error) error {
+	const limit = 1 << 10
+	if clean := r.Clean(err.Error(), limit); clean != err.Error() {
+		return &cleaned{clean, err}
+	}
+	return err
+}
+
+// cleaned has the clean text, and the error itself only for errors.Is and As.
+type cleaned struct {
+	text string
+	err  error
+}
+
+func (c *cleaned) Error() string        { return c.text }
+func (c *cleaned) Is(target error) bool { return errors.Is(c.err, target) }
+func (c *cleaned) As(target any) bool   { return errors.As(c.err, target) }
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(u.Host, ":443")
+}

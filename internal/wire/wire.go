@@ -1,0 +1,196 @@
+// Package wire makes one bounded HTTP exchange: one request through one
+// http.RoundTripper, one response read to its end within limits. Redirects are
+// never followed, since a round tripper does not; nothing is retried.
+//
+// A failure of an exchange has exactly one code, decided in [codeOf]; an
+// unwelcome status has one too, decided in [Client.Refusal]. These two switches
+// are the whole 31xx range, with 3900 and 3001.
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+)
+
+// A Client makes exchanges. Its fields must not change after the first one; its
+// methods may be called by many goroutines at once.
+type Client struct {
+	Transport http.RoundTripper // required
+	Limits    Limits            // zero fields mean the defaults
+	Timeout   time.Duration     // for one exchange, body included; 0: 60 seconds
+	UserAgent string
+	Logger    *slog.Logger // nil: silent
+
+	inFlight atomic.Int64 // exchanges
+	held     atomic.Int64 // bytes of response bodies being read
+}
+
+// Limits bounds what an exchange may take. A field that is zero or less has the
+// default given with it.
+type Limits struct {
+	InFlight    int64 // exchanges at the same moment: 65,536 (code 3100)
+	HeaderValue int64 // bytes of one response header value: 16 KiB (3115)
+	Header      int64 // bytes of all response header fields: 64 KiB (3116)
+	Body        int64 // bytes of a response body: 1 MiB (3120, 3122)
+	Held        int64 // bytes of all response bodies read at the same moment: 256 MiB (3121)
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(n *int64, v int64) {
+		if *n <= 0 {
+			*n = v
+		}
+	}
+	def(&l.InFlight, 1<<16)
+	def(&l.HeaderValue, 16<<10)
+	def(&l.Header, 64<<10)
+	def(&l.Body, 1<<20)
+	def(&l.Held, 256<<20)
+	return l
+}
+
+// A Request is what goes out. Header values are checked, not trusted: a pasted
+// token with a line break ends up here.
+type Request struct {
+	Op            string // for errors and the log
+	Party         ekm.Party
+	Method        string
+	URL           string
+	Authorization string      // header; empty: none
+	Correlation   string      // x-ms-client-request-id; empty: none
+	ContentType   string      // of Body
+	Header        http.Header // further fields, or nil; canonical names
+	Body          []byte      // nil: none
+	Secrets       []string    // what must not come back in an error, besides Authorization and Body
+}
+
+// A Response was read completely. The caller owns it.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Do makes one exchange. Any complete response is a success, whatever its
+// status. A failure is of type [*ekm.Error]; if ctx ended or Timeout passed,
+// errors.Is finds context.Canceled or context.DeadlineExceeded in it.
+func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
+	start := time.Now()
+	x := &exchange{limits: c.Limits.withDefaults(), client: c}
+	resp, err := c.do(ctx, r, x)
+	if err != nil {
+		err = x.fail(ctx, r, err)
+	}
+	c.log(ctx, r, resp, err, time.Since(start))
+	return resp, err
+}
+
+func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, error) {
+	if c.inFlight.Add(1) > x.limits.InFlight {
+		c.inFlight.Add(-1)
+		return nil, errInFlight
+	}
+	defer c.inFlight.Add(-1)
+
+	timeout := c.Timeout
+	if timeout <= 0 {
+		timeout = time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := x.request(ctx, c, r)
+	if err != nil {
+		return nil, err
+	}
+	x.enter(ekm.PhaseDial)
+	resp, err := c.Transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp == nil || resp.Body == nil {
+		return nil, errNoResponse
+	}
+	defer func() { _ = resp.Body.Close() }()
+	x.enter(ekm.PhaseHeader)
+	if err := x.checkHeader(resp.Header); err != nil {
+		return nil, err
+	}
+	x.enter(ekm.PhaseBody)
+	body, err := x.readBody(resp)
+	if err != nil {
+		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+			err = &causes{err, cause}
+		}
+		return nil, err
+	}
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+}
+
+// request builds the HTTP request and hangs the phase trace on its context.
+func (x *exchange) request(ctx context.Context, c *Client, r *Request) (*http.Request, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !validMethod(r.Method) {
+		return nil, errAddress
+	}
+	x.host = strings.TrimSuffix(u.Host, ":443")
+	if !validHost(u) {
+		return nil, errHost
+	}
+	header := make(http.Header, 6+len(r.Header))
+	for name, values := range r.Header {
+		header[name] = values
+	}
+	set := func(name, value string) {
+		if value != "" {
+			header[name] = []string{value}
+		}
+	}
+	set("Accept", "application/json")
+	set("User-Agent", c.UserAgent)
+	set("Authorization", r.Authorization)
+	set("Content-Type", r.ContentType)
+	set("X-Ms-Client-Request-Id", r.Correlation)
+	if !validHeader(header) {
+		return nil, errHeaderValue
+	}
+	req := &http.Request{
+		Method: r.Method, URL: u, Host: u.Host, Header: header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	if r.Body != nil {
+		req.Body = io.NopCloser(newBody(r.Body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(newBody(r.Body)), nil }
+		req.ContentLength = int64(len(r.Body))
+	} else if r.Method == http.MethodPost {
+		// Says "Content-Length: 0", without which some gateways answer 411.
+		req.Body = http.NoBody
+	}
+	return req.WithContext(httptrace.WithClientTrace(context.WithValue(ctx, exchangeKey{}, x), x.trace())), nil
+}
+
+func (c *Client) log(ctx context.Context, r *Request, resp *Response, err error, took time.Duration) {
+	if c.Logger == nil || !c.Logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("operation", r.Op), slog.String("party", string(r.Party)),
+		slog.String("method", r.Method), slog.Duration("took", took),
+	}
+	if resp != nil {
+		attrs = append(attrs, slog.Int("status", resp.Status))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	c.Logger.LogAttrs(ctx, slog.LevelDebug, "exchange", attrs...)
+}

@@ -1,0 +1,154 @@
+// Package retry decides whether and when a failed exchange is tried again.
+//
+// A [Policy] is plain data; its zero value is good. It tries again what may
+// succeed unchanged: connections that failed or broke, timeouts of one try, and
+// the statuses 408, 429, 500, 502, 503 and 504. It never tries again what will
+// fail the same way: other statuses, a name that does not exist, a certificate
+// that is not trusted, a limit of ours.
+package retry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+)
+
+// A Policy bounds the tries of one call. A field that is zero has the default
+// given with it. A Policy may be used by many goroutines at once.
+type Policy struct {
+	// Attempts is the largest number of tries, the first included: 5. One turns
+	// retries off.
+	Attempts int
+	// Base is the wait after the first failure, before jitter; it doubles with
+	// each further one: 500 ms.
+	Base time.Duration
+	// Cap is the longest wait between two tries, and the most that a server's
+	// Retry-After is obeyed: 60 s.
+	Cap time.Duration
+	// Budget is the longest time that a call spends on all its waits together: 2 minutes.
+	Budget time.Duration
+}
+
+func (p Policy) withDefaults() Policy {
+	if p.Attempts <= 0 {
+		p.Attempts = 5
+	}
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&p.Base, 500*time.Millisecond)
+	def(&p.Cap, time.Minute)
+	def(&p.Budget, 2*time.Minute)
+	return p
+}
+
+// Do calls try until it succeeds, fails for good, or the policy or ctx gives no
+// further try; it returns the last error with its Attempts filled in. It does
+// not begin a wait that would outlast ctx's deadline: the service's own error is
+// worth more than a later context error. If ctx ends during a wait, errors.Is
+// finds ctx's error and the service's.
+//
+// repeatable says that trying twice does no harm. If it is false, only those
+// failures are tried again after which the service cannot have acted.
+//
+// try must return an error of its own each time, not one that others see too.
+func (p Policy) Do(ctx context.Context, repeatable bool, try func(context.Context) error) error {
+	p = p.withDefaults()
+	var waited time.Duration
+	for n := 1; ; n++ {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		e, ours := errors.AsType[*ekm.Error](err)
+		if !ours {
+			return err
+		}
+		e.Attempts = n
+		if n >= p.Attempts || ctx.Err() != nil || !temporary(e, repeatable) {
+			return err
+		}
+		wait := p.wait(n, e.RetryAfter)
+		if waited += wait; waited > p.Budget {
+			return err
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+			return err
+		}
+		if cause := sleep(ctx, wait); cause != nil {
+			e.Err = errors.Join(e.Err, cause)
+			return err
+		}
+	}
+}
+
+// wait is the time before try n+1: exponential, with jitter over its upper half
+// so that callers who failed together do not come back together. What the server
+// asked for is a floor under it, up to the cap.
+func (p Policy) wait(n int, asked time.Duration) time.Duration {
+	d := p.Cap
+	if shift := n - 1; shift < 32 && p.Base<<shift > 0 && p.Base<<shift < p.Cap {
+		d = p.Base << shift
+	}
+	jittered := d/2 + rand.N(d/2+1)
+	return max(jittered, min(asked, p.Cap))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// temporary reports whether the same request may succeed a moment later.
+func temporary(e *ekm.Error, repeatable bool) bool {
+	switch e.Status {
+	case 0:
+		return e.Party != ekm.Local && !untrusted(e) && brokenOff(e, repeatable)
+	case 429, 503:
+		return true // refused unread, or so it says
+	case 408, 500, 502, 504:
+		return repeatable
+	}
+	return false
+}
+
+// brokenOff reports a failure of the network, at a point where it may be tried again.
+func brokenOff(e *ekm.Error, repeatable bool) bool {
+	switch e.Code {
+	case ekm.ErrorHttpAttemptConnect:
+		return true
+	case ekm.ErrorHttpSendRequest:
+		return repeatable || e.Phase != ekm.PhaseWrite
+	case ekm.ErrorHttpGetResponseCode, ekm.ErrorHttpReadData:
+		return repeatable
+	}
+	return false
+}
+
+// untrusted reports a TLS failure that time does not cure.
+func untrusted(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[tls.RecordHeaderError](err) // not TLS at all
+	return ok
+}
