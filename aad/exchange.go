@@ -88,7 +88,6 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, form url.Val
 		}
 		return x.refused(r, resp)
 	})
-	clear(r.Body)
 	if err != nil {
 		return Token{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -60,6 +61,7 @@ type call struct {
 	ctx  context.Context
 	body []byte
 
+	inProcess bool // came by the in-process transport
 	party     party
 	op        Operation
 	name      string // key name as the client wrote it, unescaped
@@ -81,30 +83,24 @@ func authorityAliases() [][]string {
 	}
 }
 
-// authorityHosts are the hosts at which Entra is played.
-func (s *Server) authorityHosts() []string {
+// authorityHosts are the hosts at which Entra is played: all of the cloud that the configured host belongs to.
+func authorityHosts(configured string) []string {
 	for _, row := range authorityAliases() {
-		for _, h := range row {
-			if h == hostOnly(s.opts.AuthorityHost) {
-				return row
-			}
+		if slices.Contains(row, configured) {
+			return row
 		}
 	}
-	return []string{hostOnly(s.opts.AuthorityHost)}
+	return []string{configured}
 }
 
 // Hosts lists every host name that the server plays, without ports.
 func (s *Server) Hosts() []string {
-	return append(append([]string{hostOnly(s.opts.VaultHost)}, s.authorityHosts()...), imdsHost, "localhost", "127.0.0.1", "::1")
+	return slices.Concat([]string{hostOnly(s.opts.VaultHost)}, s.entraHosts, []string{imdsHost, "localhost", "127.0.0.1", "::1"})
 }
 
 func (s *Server) plays(host string) bool {
-	for _, h := range s.Hosts() {
-		if h == host {
-			return true
-		}
-	}
-	return false
+	return host == s.opts.VaultHost || host == imdsHost || isLoopback(host) || slices.Contains(s.entraHosts, host) ||
+		host == hostOnly(s.opts.VaultHost)
 }
 
 // hostOnly is host in lower case, without port and brackets.
@@ -134,12 +130,8 @@ func (c *call) classify() {
 		c.party = partyVault
 	case isLoopback(host) && strings.Contains(lower, "/oauth2/"):
 		c.party = partyEntra
-	default:
-		for _, h := range c.s.authorityHosts() {
-			if h == host {
-				c.party = partyEntra
-			}
-		}
+	case slices.Contains(c.s.entraHosts, host):
+		c.party = partyEntra
 	}
 	switch c.party {
 	case partyVault:

@@ -29,7 +29,7 @@ type cryptoReply struct {
 }
 
 // bytesOf decodes a member: base64url without padding, as everything on this wire. The text is real
-// (vault-recovery-key issue 20).
+// (reported to vault-recovery-key).
 func bytesOf(member string, value *string) ([]byte, *fail) {
 	if value == nil || *value == "" {
 		return nil, badParameter("Property '%s' is required.\r\n", member)
@@ -108,7 +108,7 @@ func encrypt(pub *rsa.PublicKey, alg string, in []byte) ([]byte, *fail) {
 	return out, nil
 }
 
-// decrypt: the OAEP text is real (azure-docs issue 39976).
+// decrypt: the OAEP text is real (reported to azure-docs).
 func decrypt(priv *rsa.PrivateKey, alg string, in []byte) ([]byte, *fail) {
 	if h := oaepHash(alg); h != nil {
 		out, err := rsa.DecryptOAEP(h, nil, priv, in, nil)

@@ -24,7 +24,6 @@ type secret struct {
 // registeredKey is a certificate of an application, or a bare key under a thumbprint.
 type registeredKey struct {
 	sha1, sha256 []byte // thumbprints
-	text         string // thumbprint as registered, for bare keys
 	key          crypto.PublicKey
 	cert         *x509.Certificate
 }
@@ -86,7 +85,7 @@ func (s *Server) app(clientID string) (app, bool) {
 		return app{}, false
 	}
 	cp := *a
-	cp.secrets = append([]secret(nil), a.secrets...)
+	cp.secrets = append([]secret(nil), a.secrets...) // ExpireSecret changes them in place; the other lists only grow
 	return cp, true
 }
 

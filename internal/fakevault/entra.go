@@ -165,7 +165,7 @@ func (c *call) proveIdentity(form url.Values) (grant, *entraError) {
 
 // askedResource turns scope (v2) or resource (v1) into the audience. "https://x/.default" is the resource "https://x",
 // "https://x//.default" is "https://x/"; a v1 resource is taken as it is, so that a slash too many gets the caller a
-// token that the vault refuses (go-autorest issue 525).
+// token that the vault refuses (reported to go-autorest).
 func (c *call) askedResource(form url.Values, v2 bool) (string, *entraError) {
 	resource := form.Get("resource")
 	if v2 {

@@ -28,7 +28,7 @@ type innerError struct {
 	Code string `json:"code"`
 }
 
-// throttledBody is a real one, 146 bytes (AzureSignTool issue 219).
+// throttledBody is a real one, 146 bytes (reported to AzureSignTool).
 const throttledBody = `{"error":{"code":"Throttled","message":"Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached"}}`
 
 // errorReply writes the envelope. Managed HSM ends every message with the request id.

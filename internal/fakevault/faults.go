@@ -134,6 +134,9 @@ func refusedConnection(addr string) error {
 // runFaults answers the request with its fault, if there is one, and plainly otherwise.
 func (s *Server) runFaults(c *call) *reply {
 	f := s.takeFault(func(f *Fault) bool {
+		if f.Kind == Refuse && c.inProcess {
+			return false // its turn was before the connection
+		}
 		return (f.Operation == "" || f.Operation == c.op) && f.matchesRequest(c.r.Host, c.r.Method, c.r.URL.Path)
 	})
 	if f == nil {
@@ -237,18 +240,18 @@ func (k FaultKind) String() string {
 	return names[k]
 }
 
-// VaultThrottled is the 429 of a vault, word for word (AzureSignTool issue 219); real vaults send no Retry-After.
+// VaultThrottled is the 429 of a vault, word for word (reported to AzureSignTool); real vaults send no Retry-After.
 func VaultThrottled(times int) Fault {
 	return Fault{Name: "vault throttled", Operation: "", Path: "keys", Times: times, Status: http.StatusTooManyRequests, Body: throttledBody}
 }
 
 // EntraThrottled is the 429 of Entra: plain text and a Retry-After of one minute
-// (microsoft-authentication-library-for-dotnet issue 2855).
+// (reported to microsoft-authentication-library-for-dotnet).
 func EntraThrottled(times int) Fault {
 	return Fault{Name: "Entra throttled", Operation: OpToken, Times: times, Status: http.StatusTooManyRequests, Body: "Too Many Requests", RetryAfter: "60"}
 }
 
-// EntraTransient is AADSTS90033, a 503 (azure-sdk-for-python issue 14241).
+// EntraTransient is AADSTS90033, a 503 (reported to azure-sdk-for-python).
 func EntraTransient(times int) Fault {
 	return Fault{
 		Name: "Entra transient", Operation: OpToken, Times: times, Status: http.StatusServiceUnavailable,
@@ -256,7 +259,7 @@ func EntraTransient(times int) Fault {
 	}
 }
 
-// UnresolvedSigningKey is AKV10046, which real vaults give now and then to good tokens (azuresandbox issue 188).
+// UnresolvedSigningKey is AKV10046, which real vaults give now and then to good tokens (reported to azuresandbox).
 func UnresolvedSigningKey(times int) Fault {
 	return Fault{
 		Name: "AKV10046", Path: "keys", Times: times, Status: http.StatusUnauthorized,

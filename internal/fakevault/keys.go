@@ -500,7 +500,7 @@ func (c *call) usable(v *keyVersion) *fail {
 		return nil
 	}
 	now := time.Now().Unix()
-	// Both texts are made after that for expired secrets (Azure/AzureKeyVault issue 19).
+	// Both texts are made after that for expired secrets (reported to Azure/AzureKeyVault).
 	if v.nbf != nil && now < *v.nbf {
 		return forbidden("Operation %s is not allowed on a key that is not yet valid.", "KeyNotYetValid")
 	}

@@ -21,6 +21,7 @@ type Server struct {
 	opts       Options
 	hsm        bool
 	signingKey *rsa.PrivateKey
+	entraHosts []string
 
 	mu       sync.Mutex
 	closed   bool
@@ -49,6 +50,7 @@ func New(opts Options) *Server {
 		opts:       o,
 		hsm:        strings.Contains(o.VaultHost, ".managedhsm."),
 		signingKey: mustSigningKey(),
+		entraHosts: authorityHosts(hostOnly(o.AuthorityHost)),
 		hung:       map[chan struct{}]struct{}{},
 		keys:       map[string]*key{},
 		pool:       slices.Clone(o.Keys),
@@ -108,7 +110,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client went away in the middle of its body
 	}
-	s.serve(r, body).writeTo(w, r)
+	s.serve(&call{r: r, body: body}).writeTo(w, r)
 }
 
 // readBody reads one byte more than allowed, so that the caller can tell.
@@ -120,8 +122,8 @@ func readBody(body io.Reader, limit int64) ([]byte, error) {
 }
 
 // serve makes the reply to one request: journal, scripted faults, then the party that is asked.
-func (s *Server) serve(r *http.Request, body []byte) *reply {
-	c := &call{s: s, r: r, ctx: r.Context(), body: body}
+func (s *Server) serve(c *call) *reply {
+	c.s, c.ctx = s, c.r.Context()
 	c.classify()
 	c.requestID = s.nextID()
 	entry := s.record(c)

@@ -182,7 +182,7 @@ func (s *Server) checkToken(token string) (*claims, string) {
 	case now.After(time.Unix(cl.Exp, 0).Add(skew)):
 		return nil, textExpired
 	case now.Before(time.Unix(cl.Nbf, 0).Add(-skew)):
-		return nil, "Token not yet valid" // seen at Managed HSM only (azure-sdk-for-java issue 26624)
+		return nil, "Token not yet valid" // seen at Managed HSM only (reported to azure-sdk-for-java)
 	}
 	return &cl, ""
 }
@@ -209,7 +209,7 @@ func (c *call) unauthorized(message string) *reply {
 }
 
 // claimsChallenge is the 401 of continuous access evaluation. It has neither resource nor tenant
-// (azure-sdk-for-js issue 31140).
+// (reported to azure-sdk-for-js).
 func (c *call) claimsChallenge(d *claimsDemand) *reply {
 	rep := c.unauthorized("Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp")
 	rep.header["WWW-Authenticate"] = []string{fmt.Sprintf(

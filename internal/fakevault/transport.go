@@ -54,7 +54,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body.Close()
 
-	rep := t.s.serve(serverRequest(req, data), data)
+	rep := t.s.serve(&call{r: serverRequest(req, data), body: data, inProcess: true})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

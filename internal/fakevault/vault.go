@@ -42,48 +42,80 @@ func (c *call) route() {
 }
 
 func (c *call) routeKeys(method string, segs []string) {
+	if len(segs) > 0 {
+		c.name = segs[0]
+	}
 	switch len(segs) {
 	case 0:
 		c.op = choose(method == http.MethodGet, OpList)
-		return
 	case 1:
-		c.name = segs[0]
-		switch method {
-		case http.MethodGet:
-			c.op = OpGet
-		case http.MethodPut:
-			c.op = OpImport
-		case http.MethodPatch:
-			c.op = OpUpdate
-		case http.MethodDelete:
-			c.op = OpDelete
-		case http.MethodPost:
-			c.op = choose(strings.EqualFold(c.name, "restore"), OpRestore)
+		c.op = keyOperation(method)
+		if method == http.MethodPost && strings.EqualFold(c.name, "restore") {
+			c.op, c.name = OpRestore, ""
 		}
 	case 2:
-		c.name = segs[0]
-		verb := map[string]Operation{
-			"POST create": OpCreate, "POST rotate": OpRotate, "POST backup": OpBackup, "GET versions": OpVersions,
-			"GET rotationpolicy": OpGetRotationPolicy, "PUT rotationpolicy": OpSetRotationPolicy,
-		}
-		if c.op = verb[method+" "+strings.ToLower(segs[1])]; c.op != "" {
-			return
-		}
-		c.version = segs[1]
-		switch method {
-		case http.MethodGet:
-			c.op = OpGet
-		case http.MethodPatch:
-			c.op = OpUpdate
+		if c.op = subresource(method, strings.ToLower(segs[1])); c.op == "" {
+			c.version = segs[1]
+			if method == http.MethodGet || method == http.MethodPatch {
+				c.op = keyOperation(method)
+			}
 		}
 	case 3:
-		c.name, c.version = segs[0], segs[1]
+		c.version = segs[1]
 		if method == http.MethodPost {
-			c.op = map[string]Operation{
-				"wrapkey": OpWrap, "unwrapkey": OpUnwrap, "encrypt": OpEncrypt, "decrypt": OpDecrypt, "sign": OpSign, "verify": OpVerify,
-			}[strings.ToLower(segs[2])]
+			c.op = cryptoOperation(strings.ToLower(segs[2]))
 		}
 	}
+}
+
+func keyOperation(method string) Operation {
+	switch method {
+	case http.MethodGet:
+		return OpGet
+	case http.MethodPut:
+		return OpImport
+	case http.MethodPatch:
+		return OpUpdate
+	case http.MethodDelete:
+		return OpDelete
+	}
+	return ""
+}
+
+func subresource(method, verb string) Operation {
+	switch method + " " + verb {
+	case "POST create":
+		return OpCreate
+	case "POST rotate":
+		return OpRotate
+	case "POST backup":
+		return OpBackup
+	case "GET versions":
+		return OpVersions
+	case "GET rotationpolicy":
+		return OpGetRotationPolicy
+	case "PUT rotationpolicy":
+		return OpSetRotationPolicy
+	}
+	return ""
+}
+
+func cryptoOperation(verb string) Operation {
+	switch verb {
+	case "wrapkey":
+		return OpWrap
+	case "unwrapkey":
+		return OpUnwrap
+	case "encrypt":
+		return OpEncrypt
+	case "decrypt":
+		return OpDecrypt
+	case "sign":
+		return OpSign
+	case "verify":
+		return OpVerify
+	}
+	return ""
 }
 
 func (c *call) routeDeleted(method string, segs []string) {
@@ -148,8 +180,12 @@ func (c *call) checked() (any, *fail) {
 	if c.op == "" {
 		return nil, &fail{http.StatusMethodNotAllowed, "MethodNotAllowed", "The HTTP method or path is not supported: " + c.r.Method + " " + c.r.URL.Path, ""}
 	}
-	if c.name != "" && c.op != OpRestore && !validName(c.name) {
-		return nil, c.invalidName()
+	switch c.op {
+	case OpList, OpListDeleted, OpRestore, OpRandom:
+	default:
+		if !validName(c.name) {
+			return nil, c.invalidName()
+		}
 	}
 	if !c.s.admit(c) {
 		return nil, &fail{http.StatusTooManyRequests, "Throttled", "", ""}
@@ -161,15 +197,49 @@ func (c *call) checked() (any, *fail) {
 }
 
 func (c *call) run() (any, *fail) {
-	return map[Operation]func(*call) (any, *fail){
-		OpCreate: (*call).create, OpImport: (*call).importKey, OpGet: (*call).get, OpUpdate: (*call).update, OpRotate: (*call).rotate,
-		OpList: (*call).list, OpVersions: (*call).listVersions, OpListDeleted: (*call).listDeleted,
-		OpWrap: (*call).cryptography, OpUnwrap: (*call).cryptography, OpEncrypt: (*call).cryptography, OpDecrypt: (*call).cryptography,
-		OpSign: (*call).sign, OpVerify: (*call).verify,
-		OpBackup: (*call).backup, OpRestore: (*call).restore,
-		OpDelete: (*call).remove, OpGetDeleted: (*call).getDeleted, OpRecover: (*call).recover, OpPurge: (*call).purge,
-		OpGetRotationPolicy: (*call).getPolicy, OpSetRotationPolicy: (*call).setPolicy, OpRandom: (*call).random,
-	}[c.op](c)
+	switch c.op {
+	case OpCreate:
+		return c.create()
+	case OpImport:
+		return c.importKey()
+	case OpGet:
+		return c.get()
+	case OpUpdate:
+		return c.update()
+	case OpRotate:
+		return c.rotate()
+	case OpList:
+		return c.list()
+	case OpVersions:
+		return c.listVersions()
+	case OpListDeleted:
+		return c.listDeleted()
+	case OpWrap, OpUnwrap, OpEncrypt, OpDecrypt:
+		return c.cryptography()
+	case OpSign:
+		return c.sign()
+	case OpVerify:
+		return c.verify()
+	case OpBackup:
+		return c.backup()
+	case OpRestore:
+		return c.restore()
+	case OpDelete:
+		return c.remove()
+	case OpGetDeleted:
+		return c.getDeleted()
+	case OpRecover:
+		return c.recover()
+	case OpPurge:
+		return c.purge()
+	case OpGetRotationPolicy:
+		return c.getPolicy()
+	case OpSetRotationPolicy:
+		return c.setPolicy()
+	case OpRandom:
+		return c.random()
+	}
+	panic("fakevault: operation without a handler: " + string(c.op))
 }
 
 // knownVersions are the api-versions of Microsoft's specification, old date versions included. The newest stable one is

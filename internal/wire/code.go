@@ -18,12 +18,12 @@ import (
 // fail makes the error of a failed exchange.
 func (x *exchange) fail(ctx context.Context, r *Request, err error) error {
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
-		return e // raised below us, by the choice of a proxy
+		filled := *e // raised below us, by the choice of a proxy, and perhaps shared
+		filled.Op, filled.CorrelationID, filled.Time = r.Op, r.Correlation, time.Now()
+		return &filled
 	}
 	phase := x.phase()
-	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-		err = &causes{err, cause}
-	}
+	err = because(ctx, err)
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	if isDNS {
 		phase = ekm.PhaseResolve
@@ -36,7 +36,7 @@ func (x *exchange) fail(ctx context.Context, r *Request, err error) error {
 	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
 		e.Phase, e.Status = ekm.PhaseProxy, refused.status
 	}
-	if x.viaProxy(e.Phase) {
+	if x.viaProxy(e.Phase) || x.proxyHost() != "" && proxyConnect(err) {
 		e.Party, e.Host = ekm.Proxy, x.proxyHost()
 	}
 	if e.Phase == ekm.PhasePrepare {
@@ -78,7 +78,7 @@ func codeOf(err error, phase ekm.Phase, noSuchName bool) ekm.Code {
 		return ekm.ErrorHttpAttemptConnect
 	case malformedHeader(err) || phase == ekm.PhaseHeader && !says("malformed HTTP"):
 		return ekm.ErrorHttpQueryHeader
-	case phase == ekm.PhaseStatus || phase == ekm.PhaseHeader || closedEarly(err):
+	case phase == ekm.PhaseStatus || phase == ekm.PhaseHeader || closedEarly(err, phase):
 		return ekm.ErrorHttpGetResponseCode
 	default: // dial, proxy, TLS, write
 		return ekm.ErrorHttpSendRequest
@@ -95,9 +95,13 @@ func malformedHeader(err error) bool {
 	return ok
 }
 
-// closedEarly reports that a connection ended where a response should begin, as
-// far as a round tripper without trace hooks can tell.
-func closedEarly(err error) bool {
+// closedEarly reports that a connection ended where a response should begin: as
+// far as a round tripper without trace hooks can tell, whose phase remains dial,
+// or before the transport told that the request was written.
+func closedEarly(err error, phase ekm.Phase) bool {
+	if phase != ekm.PhaseDial && phase != ekm.PhaseWrite {
+		return false // the proxy or the TLS handshake
+	}
 	return errors.Is(err, errNoResponse) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 

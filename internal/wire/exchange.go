@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -27,27 +29,37 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// phases in the order in which an exchange passes them. A step never goes back,
-// but a retry inside the transport, on a fresh connection, starts again at dial.
+// phases in the order in which an exchange passes them. Once the exchange has its
+// connection no step goes back: a hook may come late, and so may the connection
+// that was dialed before another became free. A retry inside the transport starts
+// again at dial.
 var phases = [...]ekm.Phase{
 	ekm.PhasePrepare, ekm.PhaseResolve, ekm.PhaseDial, ekm.PhaseProxy, ekm.PhaseTLS,
 	ekm.PhaseWrite, ekm.PhaseStatus, ekm.PhaseHeader, ekm.PhaseBody,
 }
 
 func (x *exchange) enter(p ekm.Phase) {
-	for i, q := range phases {
-		if p == q {
-			x.step.Store(int32(i))
+	next := int32(slices.Index(phases[:], p))
+	for {
+		now := x.step.Load()
+		if next < now && now >= connected || x.step.CompareAndSwap(now, next) {
+			return
 		}
 	}
 }
 
+// connected is the index of PhaseWrite, the first one with a connection.
+const connected = 5
+
+func (x *exchange) dialing() { x.step.Store(int32(slices.Index(phases[:], ekm.PhaseDial))) }
+
 func (x *exchange) phase() ekm.Phase { return phases[x.step.Load()] }
 
-// trace learns the phase from the transport. Only these four hooks: the net
+// trace learns the phase from the transport. Only these five hooks: the net
 // package's own cost more than they tell, see dial.
 func (x *exchange) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
+		GetConn:              func(string) { x.dialing() },
 		TLSHandshakeStart:    func() { x.enter(ekm.PhaseTLS) },
 		GotConn:              func(httptrace.GotConnInfo) { x.enter(ekm.PhaseWrite) },
 		WroteRequest:         func(i httptrace.WroteRequestInfo) { x.wrote(i.Err) },
@@ -65,7 +77,7 @@ func (x *exchange) wrote(err error) {
 var (
 	errInFlight    = errors.New("too many exchanges at the same moment")
 	errAddress     = errors.New("the address is not a URL that a request can be sent to")
-	errHost        = errors.New("the address has no usable host")
+	errHost        = errors.New("the address has no usable host, or leads to a host that it may not")
 	errHeaderValue = errors.New("a request header holds an illegal character, perhaps a line break")
 	errNoResponse  = errors.New("the round tripper returned no response")
 	errFieldSize   = errors.New("a response header value is over its limit")
@@ -81,6 +93,14 @@ type causes struct{ err, cause error }
 
 func (c *causes) Error() string   { return c.err.Error() + ": " + c.cause.Error() }
 func (c *causes) Unwrap() []error { return []error{c.err, c.cause} }
+
+// because adds the end of ctx to an error that came of it and does not say so.
+func because(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return &causes{err, cause}
+	}
+	return err
+}
 
 // checkHeader holds the header against its limits. The transport has a limit of
 // its own, above ours, for what it reads before we see it.
@@ -153,11 +173,25 @@ func validMethod(m string) bool {
 	return m != "" && strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
+// badHost reports that an address does not parse because of its host or port.
+func badHost(err error) bool {
+	if err == nil {
+		return false
+	}
+	_, illegal := errors.AsType[url.InvalidHostError](err)
+	return illegal || strings.Contains(err.Error(), "invalid port ")
+}
+
 // validHost accepts what DNS and RFC 3986 call a host, with an optional port.
 func validHost(u *url.URL) bool {
 	name := u.Hostname()
 	if name == "" || len(name) > 253 || u.User != nil || strings.HasSuffix(u.Host, ":") {
 		return false
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return false
+		}
 	}
 	for _, c := range []byte(name) {
 		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == ':'

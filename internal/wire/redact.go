@@ -3,6 +3,8 @@ package wire
 import (
 	"errors"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -12,29 +14,51 @@ import (
 // bytes, one line, and without anything that the request had to keep secret. A
 // hostile server could otherwise have its caller log the caller's own token.
 func (r *Request) Clean(s string, max int) string {
-	// Redact before cutting: half a secret is still one.
-	for _, secret := range r.secrets() {
-		if len(secret) >= 4 {
-			s = strings.ReplaceAll(s, secret, "[redacted]")
-			s = strings.ReplaceAll(s, url.QueryEscape(secret), "[redacted]")
-		}
-	}
+	secrets := r.secrets()
+	// Redact before cutting: half a secret is still one. And again in what is
+	// left: a secret with a blank in it was perhaps sent with a line break there.
+	s = hide(s, secrets)
 	s = redactJWT(s)
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError
 	}), " ")
+	s = hide(s, secrets)
 	if len(s) > max {
-		s = strings.ToValidUTF8(s[:max-3], "") + "..."
+		s = strings.ToValidUTF8(s[:max-min(max, 3)], "") + "..."[:min(max, 3)]
+	}
+	for _, secret := range secrets {
+		if strings.Contains(s, secret) && !strings.Contains(redaction, secret) {
+			return redaction[:min(max, len(redaction))] // the cuts have made one
+		}
 	}
 	return s
 }
 
-func (r *Request) secrets() []string {
-	all := append([]string(nil), r.Secrets...)
-	if r.Authorization != "" {
-		_, credentials, _ := strings.Cut(r.Authorization, " ")
-		all = append(all, credentials)
+const redaction = "[redacted]"
+
+// hide replaces the secrets, also as a URL or a quoted string would hold them.
+func hide(s string, secrets []string) string {
+	for _, secret := range secrets {
+		quoted := strconv.Quote(secret)
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), quoted[1 : len(quoted)-1]} {
+			s = strings.ReplaceAll(s, form, redaction)
+		}
 	}
+	return s
+}
+
+// secrets lists what must not come back. Shorter ones than four bytes are left
+// out: they would be found everywhere.
+func (r *Request) secrets() []string {
+	all := append([]string{string(r.Body)}, r.Secrets...)
+	if _, credentials, ok := strings.Cut(r.Authorization, " "); ok {
+		all = append(all, strings.TrimSpace(credentials))
+	} else {
+		all = append(all, r.Authorization)
+	}
+	all = slices.DeleteFunc(all, func(s string) bool { return len(s) < 4 })
+	// The longest first: one may be a part of another.
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
 	return all
 }
 
@@ -53,7 +77,7 @@ func redactJWT(s string) string {
 		for end < len(s) && (s[end] == '.' || s[end] == '-' || s[end] == '_' || s[end] == '=' || isAlnum(s[end])) {
 			end++
 		}
-		b.WriteString("[redacted]")
+		b.WriteString(redaction)
 		s = s[end:]
 	}
 }

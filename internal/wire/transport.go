@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -28,6 +29,7 @@ func NewTransport(proxy func(target *url.URL) (*url.URL, error)) *http.Transport
 		MaxResponseHeaderBytes: 256 << 10, // Limits.Header is checked below this
 		DisableCompression:     true,      // replies are small, and a bomb would be decompressed before it is counted
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+		GetProxyConnectHeader:  askTunnel,
 		OnProxyConnectResponse: refuseConnect,
 	}
 	if proxy != nil {
@@ -56,6 +58,15 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return conn, err
 }
 
+// askTunnel adds nothing to the CONNECT request; it tells the exchange that the
+// TLS handshake with an https proxy is over.
+func askTunnel(ctx context.Context, _ *url.URL, _ string) (http.Header, error) {
+	if x := of(ctx); x != nil {
+		x.enter(ekm.PhaseProxy)
+	}
+	return nil, nil
+}
+
 // A proxyRefusal is a proxy's answer to CONNECT other than 200.
 type proxyRefusal struct{ status int }
 
@@ -78,6 +89,13 @@ func refuseConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Re
 func (x *exchange) proxyHost() string {
 	host, _ := x.proxy.Load().(string)
 	return host
+}
+
+// proxyConnect reports a failure to reach the proxy itself; its TLS handshake,
+// unlike the target's, is marked so by net/http.
+func proxyConnect(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "proxyconnect"
 }
 
 // viaProxy reports whether a failure in phase p is the proxy's.

@@ -9,7 +9,6 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -66,6 +65,7 @@ type Request struct {
 	Party         ekm.Party
 	Method        string
 	URL           string
+	Host          string      // the only host, as in an error, that URL may lead to; empty: any
 	Authorization string      // header; empty: none
 	Correlation   string      // x-ms-client-request-id; empty: none
 	ContentType   string      // of Body
@@ -115,7 +115,7 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 	x.enter(ekm.PhaseDial)
 	resp, err := c.Transport.RoundTrip(req)
 	if err != nil {
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	if resp == nil || resp.Body == nil {
 		return nil, errNoResponse
@@ -128,10 +128,7 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 	x.enter(ekm.PhaseBody)
 	body, err := x.readBody(resp)
 	if err != nil {
-		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-			err = &causes{err, cause}
-		}
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
 }
@@ -139,11 +136,14 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 // request builds the HTTP request and hangs the phase trace on its context.
 func (x *exchange) request(ctx context.Context, c *Client, r *Request) (*http.Request, error) {
 	u, err := url.Parse(r.URL)
+	if badHost(err) {
+		return nil, errHost
+	}
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !validMethod(r.Method) {
 		return nil, errAddress
 	}
 	x.host = strings.TrimSuffix(u.Host, ":443")
-	if !validHost(u) {
+	if !validHost(u) || r.Host != "" && !strings.EqualFold(x.host, r.Host) {
 		return nil, errHost
 	}
 	header := make(http.Header, 6+len(r.Header))

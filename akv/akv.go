@@ -1,0 +1,191 @@
+// Package akv is a client for the part of Azure Key Vault that a key encryption
+// provider needs: get a key, wrap and unwrap with it, back it up, list and
+// rotate keys.
+//
+//	cred, err := aad.NewClientSecret(clientID, secret)
+//	client, err := akv.NewClient("contoso", cred, nil)
+//	result, err := client.UnwrapKey(ctx, "tde", version, akv.RSAOAEP256, wrapped)
+//
+// # Authentication
+//
+// Tenant and resource come from the vault: the first call of the first client of
+// a [aad.Credential] goes out without token, body and key bytes, and the answer,
+// a 401, says whom to ask for a token. A cold call makes three requests, each
+// later one makes one; any number of goroutines on a cold client share the first
+// two. When the vault rejects a token, the call gets a new one and is repeated once.
+//
+// # Errors
+//
+// Every error is an [*ekm.Error] with one documented code; [ekm.CodeOf] reads
+// it, and the codes of each method stand in its comment. All methods share these:
+// 3100 to 3122 and 3900 for the network and the HTTP statuses, 3200 to 3208 for
+// the challenge, 3300 to 3308 for the token, 3305 for a token that the vault
+// rejects twice, 38xx for a credential that cannot be used, 6
+// (SCPErrInvalidArgument) for arguments that cannot be sent, and 1
+// (SCPErrFailure) if the context ended while the call waited for another's work.
+//
+// # Retries
+//
+// What may succeed unchanged is tried again, see package retry. RotateKey and
+// RestoreKey are repeated only where the vault cannot have acted.
+//
+// # Concurrency
+//
+// A [Client] may be used by any number of goroutines at once.
+package akv
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/aad"
+	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/wire"
+	"github.com/akv-ekm/ekm/proxy"
+	"github.com/akv-ekm/ekm/retry"
+)
+
+// Version is this library's version, which it sends as its User-Agent.
+const Version = "0.1.0"
+
+// Options are the settings of a [Client]. The zero value is good.
+type Options struct {
+	// Transport makes all requests, those to the authority included. It is the
+	// one seam for networks, fakes and tracing; redirects are never followed
+	// whatever it is. Nil means a transport of our own: TLS 1.2 or later,
+	// HTTP/2, a time limit on each phase, and Proxy.
+	Transport http.RoundTripper
+	// Proxy chooses proxies for our own transport; nil means the environment's.
+	Proxy *proxy.Selector
+	// Logger gets a record at debug level for each exchange, and a warning if a
+	// token cannot be refreshed ahead. Nil means silence. No secret, token, key
+	// byte or URL is logged.
+	Logger *slog.Logger
+	// APIVersion is the Key Vault REST version: "7.4" if empty.
+	APIVersion string
+	// VaultSuffix completes a bare vault name: "vault.azure.net" if empty,
+	// "vault.azure.cn", "vault.usgovcloudapi.net", "managedhsm.azure.net", ...
+	VaultSuffix string
+
+	// Authority, an https URL with the tenant, and Resource say beforehand what
+	// the vault's challenge would, which saves a request:
+	// "https://login.microsoftonline.com/contoso.com", "https://vault.azure.net".
+	// An empty Resource is the vault's own domain. They are trusted as given, so
+	// they serve for AD FS ("https://adfs.contoso.com/adfs") too.
+	Authority, Resource string
+	// Trust says which challenges to believe: by default, Microsoft's login hosts
+	// and the vault's own domain.
+	Trust challenge.Policy
+	// V1 asks the authority's v1 token endpoint, as AD FS and Azure Stack need it.
+	V1 bool
+
+	Retry   retry.Policy  // of each exchange
+	Timeout time.Duration // of each try; 0: 60 seconds
+	Limits  Limits
+}
+
+// A Client does key operations on one vault or managed HSM.
+type Client struct {
+	base   string // "https://host"
+	host   string // without the default port, in lower case
+	opts   Options
+	wire   *wire.Client
+	tokens *aad.Tokens
+	preset challenge.Challenge // zero: ask the vault
+	// believed is the last demand that passed opts.Trust. Demands are shared with
+	// other clients of the credential, and those may trust others.
+	believed  atomic.Pointer[challenge.Challenge]
+	closeIdle func()
+}
+
+// NewClient makes a client for vault with cred's identity. vault is a vault's
+// name, "contoso"; a host, "contoso.vault.azure.cn" or "x.managedhsm.azure.net",
+// with a port where there is one; or an https URL. opts may be nil. Nothing is
+// sent before the first operation. Clients that share cred share its tokens and
+// what it knows of vaults.
+//
+// The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
+// Options.Authority none of an authority, or cred is nil.
+func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	c := &Client{opts: *opts}
+	c.opts.Limits = opts.Limits.withDefaults()
+	if c.opts.APIVersion == "" {
+		c.opts.APIVersion = "7.4"
+	}
+	var err error
+	if c.host, err = vaultHost(vault, opts.VaultSuffix); err != nil {
+		return nil, err
+	}
+	if cred == nil {
+		return nil, invalid("the credential is nil")
+	}
+	c.base = "https://" + c.host
+	if c.preset, err = presetDemand(opts, c.host); err != nil {
+		return nil, err
+	}
+	transport := opts.Transport
+	if transport == nil {
+		own := wire.NewTransport(opts.Proxy.Proxy)
+		transport, c.closeIdle = own, own.CloseIdleConnections
+	}
+	limits := c.opts.Limits.exchange()
+	agent := fmt.Sprintf("akv-ekm/%s (%s; %s)", Version, runtime.Version(), runtime.GOOS)
+	c.wire = &wire.Client{Transport: transport, Limits: limits, Timeout: opts.Timeout, UserAgent: agent, Logger: opts.Logger}
+	c.tokens = aad.NewTokens(cred, &aad.Options{
+		Transport: opts.Transport, Proxy: opts.Proxy, Retry: opts.Retry, Timeout: opts.Timeout,
+		Logger: opts.Logger, UserAgent: agent, V1: opts.V1,
+		MaxURL: c.opts.Limits.URL, MaxRequest: c.opts.Limits.Request, MaxReply: c.opts.Limits.Token, Wire: limits,
+	})
+	return c, nil
+}
+
+// Close ends what the client does in the background and closes idle connections
+// of its own. Calls under way are not disturbed.
+func (c *Client) Close() {
+	c.tokens.Close()
+	if c.closeIdle != nil {
+		c.closeIdle()
+	}
+}
+
+// presetDemand is what the options say in place of the vault, or the zero value.
+func presetDemand(o *Options, host string) (challenge.Challenge, error) {
+	if o.Authority == "" {
+		return challenge.Challenge{}, nil
+	}
+	u, err := url.Parse(strings.TrimRight(o.Authority, "/"))
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(u.Path) < 2 {
+		return challenge.Challenge{}, invalid("Options.Authority is not an https URL with a tenant: %.100q", o.Authority)
+	}
+	resource := strings.TrimRight(o.Resource, "/")
+	if resource == "" {
+		_, domain, _ := strings.Cut(host, ".")
+		resource = "https://" + domain
+	}
+	return challenge.Challenge{
+		Authority: u.String(), Tenant: u.Path[strings.LastIndexByte(u.Path, '/')+1:],
+		Resource: resource, Scope: resource + "/.default",
+	}, nil
+}
+
+func invalid(format string, args ...any) error {
+	return &ekm.Error{Code: ekm.SCPErrInvalidArgument, Party: ekm.Local, Err: fmt.Errorf(format, args...), Time: time.Now()}
+}
+
+func checkContext(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("the context is nil")
+	}
+	return nil
+}

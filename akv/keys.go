@@ -1,0 +1,219 @@
+package akv
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/b64"
+	"github.com/akv-ekm/ekm/jwk"
+)
+
+// A Key is one version of a key: its id, split into vault, name and version, its
+// attributes and its public half.
+type Key = jwk.Key
+
+// A KeyItem is what a list tells of a key or of a version of one.
+type KeyItem = jwk.Item
+
+// GetKey gets a version of a key; an empty version is the newest one.
+//
+// Codes of its own: 3400 to 3412; 3112 if there is no such key, 3113 without
+// the permission; 3 (SCPErrNotSupported) for kinds and sizes of keys that
+// package jwk does not know.
+func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error) {
+	path, err := keyPath(name, version, "")
+	if err != nil {
+		return nil, err
+	}
+	return c.key(ctx, opGetKey(), path, nil)
+}
+
+// RotateKey makes a new version of a key, by the key's rotation policy or at
+// once like its newest version, and returns it. Codes are those of GetKey.
+func (c *Client) RotateKey(ctx context.Context, name string) (*Key, error) {
+	path, err := keyPath(name, "", "rotate")
+	if err != nil {
+		return nil, err
+	}
+	return c.key(ctx, opRotateKey(), path, nil)
+}
+
+// key makes a call that is answered with a key.
+func (c *Client) key(ctx context.Context, op operation, path string, body []byte) (*Key, error) {
+	k, err := c.start(op, path)
+	if err != nil {
+		return nil, err
+	}
+	k.body = body
+	bundle, err := k.do(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := jwk.Parse(bundle)
+	if err != nil {
+		return nil, k.explain(err)
+	}
+	return &key, nil
+}
+
+// Keys lists the vault's keys, without versions, in the vault's order. It asks
+// for pages as the loop goes on. An error ends the list; it is yielded with a
+// zero KeyItem. Codes of its own: 3400 to 3406 and 3412, and 3102 if a page's
+// link to the next one leads away from the vault.
+func (c *Client) Keys(ctx context.Context) iter.Seq2[KeyItem, error] {
+	return c.list(ctx, opListKeys(), "/keys")
+}
+
+// KeyVersions lists the versions of a key like [Client.Keys].
+func (c *Client) KeyVersions(ctx context.Context, name string) iter.Seq2[KeyItem, error] {
+	path, err := keyPath(name, "", "versions")
+	if err != nil {
+		return func(yield func(KeyItem, error) bool) { yield(KeyItem{}, err) }
+	}
+	return c.list(ctx, opKeyVersions(), path)
+}
+
+func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[KeyItem, error] {
+	return func(yield func(KeyItem, error) bool) {
+		next := ""
+		for empty := 0; ; {
+			page, err := c.page(ctx, op, path, next)
+			if err == nil && len(page.Items) == 0 {
+				err = tooManyEmpty(op, &empty)
+			} else {
+				empty = 0
+			}
+			if err != nil {
+				yield(KeyItem{}, err)
+				return
+			}
+			for _, item := range page.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if next = page.Next; next == "" {
+				return
+			}
+		}
+	}
+}
+
+// tooManyEmpty ends a list that a broken vault would go on with for ever.
+// Single empty pages are usual.
+func tooManyEmpty(op operation, n *int) error {
+	const limit = 1000
+	if *n++; *n > limit {
+		return &ekm.Error{
+			Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Time: time.Now(),
+			Err: errors.New("the vault goes on sending empty pages"),
+		}
+	}
+	return nil
+}
+
+// page gets one page: the first, or the one that next links to, verbatim. The
+// exchange sends nothing to any host but the vault's own, wherever next leads.
+func (c *Client) page(ctx context.Context, op operation, path, next string) (jwk.Page, error) {
+	k, err := c.start(op, path)
+	if err != nil {
+		return jwk.Page{}, err
+	}
+	if next != "" {
+		k.url = next
+	}
+	body, err := k.do(ctx)
+	if err != nil {
+		return jwk.Page{}, err
+	}
+	page, err := jwk.ParsePage(body)
+	if err != nil {
+		return jwk.Page{}, k.explain(err)
+	}
+	return page, nil
+}
+
+// wireValue is the request and the reply that carry bytes in base64url.
+type wireValue struct {
+	KID   string           `json:"kid"`
+	Value *json.RawMessage `json:"value"`
+}
+
+// BackupKey backs up all versions of a key into a blob that only the service can
+// read, and only restore in the same subscription and geography.
+//
+// Codes of its own: 3500 to 3506; 3112 if there is no such key, 3113 without the
+// permission.
+func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
+	path, err := keyPath(name, "", "backup")
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.start(opBackupKey(), path)
+	if err != nil {
+		return nil, err
+	}
+	body, err := k.do(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, blob, err := k.value(body)
+	return blob, err
+}
+
+// RestoreKey restores a backup made by [Client.BackupKey], under the key's old
+// name and with all its versions, and returns the newest one. The vault answers
+// 400 (3110) to a blob that it cannot read, 409 (3110) if a key of that name
+// exists. Other codes are those of GetKey; 6 (SCPErrInvalidArgument) if backup is
+// empty or longer than Limits.Request allows.
+func (c *Client) RestoreKey(ctx context.Context, backup []byte) (*Key, error) {
+	body := valueBody("", backup)
+	if limit := c.opts.Limits.Request; len(backup) == 0 || len(body) > limit {
+		return nil, invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d", len(backup), len(body), limit)
+	}
+	return c.key(ctx, opRestoreKey(), "/keys/restore", body)
+}
+
+// value reads a reply that carries bytes, and who made them.
+func (k *call) value(body []byte) (kid string, value []byte, err error) {
+	codes := k.family.codes()
+	var w wireValue
+	if err := json.Unmarshal(body, &w); err != nil {
+		return "", nil, k.undecodable(codes.json, "the reply is not the JSON that was expected")
+	}
+	text := ""
+	if w.Value == nil || json.Unmarshal(*w.Value, &text) != nil || text == "" || k.family != backupFamily && w.KID == "" {
+		return "", nil, k.undecodable(codes.member, "the reply has no value, or no kid to go with it")
+	}
+	if value, err = b64.Decode(text); err != nil {
+		return "", nil, k.undecodable(codes.decode, "the reply's value is not base64url")
+	}
+	return w.KID, value, nil
+}
+
+// undecodable is an answer of the vault's that makes no sense. Its text is ours:
+// a decoder's own would quote what may be key bytes.
+func (k *call) undecodable(code ekm.Code, text string) error {
+	return k.explain(&ekm.Error{Code: code, Party: ekm.Vault, Phase: ekm.PhaseDecode, Message: text})
+}
+
+// valueBody is {"alg":"...","value":"..."}; alg is one of ours, and base64url
+// needs no escaping.
+func valueBody(alg Algorithm, value []byte) []byte {
+	const quotes = 32
+	b := make([]byte, 0, quotes+len(alg)+base64.RawURLEncoding.EncodedLen(len(value)))
+	b = append(b, '{')
+	if alg != "" {
+		b = append(b, `"alg":"`...)
+		b = append(b, alg...)
+		b = append(b, `",`...)
+	}
+	b = append(b, `"value":"`...)
+	b = base64.RawURLEncoding.AppendEncode(b, value)
+	return append(b, `"}`...)
+}

@@ -1,0 +1,235 @@
+package akv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/aad"
+	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/wire"
+)
+
+// A call is one operation under way.
+type call struct {
+	operation
+	client      *Client
+	url         string
+	body        []byte
+	secret      string // what body holds and no error may
+	correlation string
+	answer      *wire.Response // once there is one
+}
+
+// start makes a call of path, which is escaped.
+func (c *Client) start(op operation, path string) (*call, error) {
+	k := &call{operation: op, client: c, correlation: uuid.NewString()}
+	k.url = c.base + path + "?api-version=" + c.opts.APIVersion
+	if limit := c.opts.Limits.Path; len(path) > limit {
+		return nil, k.fail(op.family.codes().path, "the path has %d bytes, the limit is %d", len(path), limit)
+	}
+	return k, nil
+}
+
+// do carries the call out and returns the body of its answer: what the vault
+// demands, a token for it, the operation itself. All errors of a call pass
+// through here and [call.explain] but those of decoding.
+func (k *call) do(ctx context.Context) ([]byte, error) {
+	body, err := k.authorized(ctx)
+	if err != nil {
+		return nil, k.explain(err)
+	}
+	codes := k.family.codes()
+	if limit := k.family.replyLimit(k.client.opts.Limits); len(body) > limit {
+		return nil, k.fail(codes.reply, "the reply has %d bytes, the limit is %d", len(body), limit)
+	}
+	if len(body) == 0 {
+		return nil, k.fail(codes.empty, "the reply has no body")
+	}
+	return body, nil
+}
+
+func (k *call) authorized(ctx context.Context) ([]byte, error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	demand, err := k.client.demand(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	token, err := k.client.tokens.Get(ctx, demand)
+	if err != nil {
+		return nil, err
+	}
+	// The vault may reject a token once, and once more ask for claims in one.
+	for renewed, claimed := false, false; ; {
+		resp, err := k.exchange(ctx, token)
+		if err != nil {
+			return nil, err
+		}
+		if resp.Status != http.StatusUnauthorized {
+			return resp.Body, nil
+		}
+		if demand, err = k.client.revised(demand, resp); err != nil {
+			return nil, err
+		}
+		if claimed || renewed && demand.Claims == "" {
+			return nil, k.rejected(resp)
+		}
+		renewed, claimed = true, demand.Claims != ""
+		if token, err = k.client.tokens.Renew(ctx, demand, token); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// exchange sends the call with a token. Status 401 is an answer here.
+func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, error) {
+	r := k.request()
+	r.Authorization = "Bearer " + token.Value
+	if limit := k.client.opts.Limits.Authorization; len(r.Authorization) > limit {
+		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", len(r.Authorization), limit)
+	}
+	if r.Body = k.body; r.Body != nil {
+		r.ContentType = "application/json"
+	}
+	resp, err := k.client.wire.Send(ctx, k.client.opts.Retry, r, k.repeatable, func(resp *wire.Response) error {
+		if resp.Status == http.StatusOK || resp.Status == http.StatusUnauthorized {
+			return nil
+		}
+		return k.client.refused(r, resp)
+	})
+	k.answer = resp
+	return resp, err
+}
+
+// request is the call's request without token and body.
+func (k *call) request() *wire.Request {
+	r := &wire.Request{
+		Op: k.name, Party: ekm.Vault, Host: k.client.host,
+		Method: k.method, URL: k.url, Correlation: k.correlation,
+	}
+	if k.secret != "" {
+		r.Secrets = []string{k.secret}
+	}
+	return r
+}
+
+// demand is what the vault demands: preset, known, or asked for with the call's
+// own request less token and body. However it became known, it is held against
+// this client's own trust.
+func (c *Client) demand(ctx context.Context, k *call) (challenge.Challenge, error) {
+	if c.preset.Authority != "" {
+		return c.preset, nil
+	}
+	demand, err := c.tokens.Challenge(ctx, c.host, func(ctx context.Context) (challenge.Challenge, error) {
+		return c.probe(ctx, k)
+	})
+	if err != nil {
+		return challenge.Challenge{}, err
+	}
+	return demand, c.believe(demand)
+}
+
+// probe asks the vault what it demands.
+func (c *Client) probe(ctx context.Context, k *call) (challenge.Challenge, error) {
+	r := k.request()
+	if limit := c.opts.Limits.URL; len(r.URL) > limit {
+		return challenge.Challenge{}, k.fail(ekm.ErrorGetAADValuesOutOfMemoryConcatPath, "the URL has %d bytes, the limit is %d", len(r.URL), limit)
+	}
+	resp, err := c.wire.Send(ctx, c.opts.Retry, r, true, func(resp *wire.Response) error {
+		// An answer without a challenge, whatever else it says, has its own code.
+		if resp.Status == http.StatusUnauthorized || resp.Status == http.StatusOK {
+			return nil
+		}
+		return c.refused(r, resp)
+	})
+	if err != nil {
+		return challenge.Challenge{}, err
+	}
+	demand, err := c.opts.Trust.Parse(resp.Header)
+	if err == nil {
+		err = c.believe(demand)
+	}
+	return demand, err
+}
+
+// believe holds a demand against the client's trust, once for each new demand.
+func (c *Client) believe(demand challenge.Challenge) error {
+	if b := c.believed.Load(); b != nil && *b == demand {
+		return nil
+	}
+	if err := c.opts.Trust.Check(demand, c.host); err != nil {
+		return err
+	}
+	c.believed.Store(&demand)
+	return nil
+}
+
+// revised is what the vault demands after it has rejected a token. Its answer
+// may name another tenant, may demand claims and leave the rest as it was, or
+// may have no challenge at all.
+func (c *Client) revised(old challenge.Challenge, resp *wire.Response) (challenge.Challenge, error) {
+	demand, err := c.opts.Trust.Parse(resp.Header)
+	switch {
+	case errors.Is(err, ekm.ErrorHttpQueryHeaderNotFound):
+		old.Claims = ""
+		return old, nil
+	case err != nil:
+		return old, err
+	case c.preset.Authority != "" || demand.Claims != "":
+		// Claims come with a general authorization endpoint ("common"), or none:
+		// tenant and resource are those that have been good so far.
+		old.Claims = demand.Claims
+		return old, nil
+	}
+	if err := c.opts.Trust.Check(demand, c.host); err != nil {
+		return old, err
+	}
+	c.tokens.Learn(c.host, demand)
+	return demand, nil
+}
+
+// rejected is the end of a call whose fresh token the vault does not take.
+func (k *call) rejected(resp *wire.Response) error {
+	e := k.client.refused(k.request(), resp)
+	e.Code = ekm.ErrorGetTokenRejected
+	return e
+}
+
+// fail makes an error of the call's own.
+func (k *call) fail(code ekm.Code, format string, args ...any) error {
+	return k.explain(&ekm.Error{Code: code, Party: ekm.Local, Err: fmt.Errorf(format, args...)})
+}
+
+// explain fills in what the layers below do not know. Their error may be shared
+// with other callers, so it is copied.
+func (k *call) explain(err error) error {
+	e, ok := errors.AsType[*ekm.Error](err)
+	if !ok {
+		return err
+	}
+	full := *e
+	if full.Op == "" {
+		full.Op = k.name
+	}
+	if full.Party == ekm.Vault && full.Host == "" {
+		full.Host = k.client.host
+	}
+	if full.CorrelationID == "" {
+		full.CorrelationID = k.correlation
+	}
+	if full.Time.IsZero() {
+		full.Time = time.Now()
+	}
+	if r := k.answer; r != nil && full.Party == ekm.Vault && full.Status == 0 && full.Phase == ekm.PhaseDecode {
+		seen := k.client.wire.Refusal(k.request(), r)
+		full.Status, full.RequestID, full.Region = r.Status, seen.RequestID, seen.Region
+	}
+	return &full
+}
