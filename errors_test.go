@@ -56,19 +56,40 @@ func TestErrorLine(t *testing.T) {
 			"HTTP 401 invalid_client/inner/AADSTS7000222: The provided client secret keys are expired.: unexpected EOF " +
 			"(request id 11111111-0000-0000-0000-000000000000, trace id 33333333-0000-0000-0000-000000000000, " +
 			"correlation id 22222222-0000-0000-0000-000000000000, 2 attempts, retry after 1.5s)"},
-		{"the vault refuses", ekm.Error{Code: ekm.ErrorHttpOperationForbidden, Op: "wrapKey", Party: ekm.Vault,
-			Host: "contoso.vault.azure.net", Status: 403, ServiceCode: "Forbidden", InnerCode: "ForbiddenByRbac", RequestID: "r1"},
-			"wrapKey: 3113 ErrorHttpOperationForbidden: vault contoso.vault.azure.net: HTTP 403 Forbidden/ForbiddenByRbac (request id r1)"},
-		{"the phase stands in for a status", ekm.Error{Code: ekm.ErrorHttpSendRequest, Op: "getKey", Party: ekm.Vault,
-			Host: "contoso.vault.azure.net", Phase: ekm.PhaseDial, Err: dial},
-			"getKey: 3106 ErrorHttpSendRequest: vault contoso.vault.azure.net: dial: dial tcp: connection refused"},
-		{"a code alone is explained", ekm.Error{Code: ekm.ErrorWrapKeyBase64EncodeKey, Op: "wrapKey", Party: ekm.Local},
-			"wrapKey: 3605 ErrorWrapKeyBase64EncodeKey: Local: the key to wrap is empty; nothing was sent."},
-		{"one id is told once, one attempt is not told", ekm.Error{Code: ekm.ErrorUnknown, Status: 302, RequestID: "a", TraceID: "a", Attempts: 1},
-			"3001 ErrorUnknown: HTTP 302 (request id a)"},
-		{"causes in several lines", ekm.Error{Code: ekm.ErrorHttpSendRequest,
-			Err: errors.Join(errors.New("first\ttry"), errors.New("second\r\n\u2028try\x1b"))},
-			"3106 ErrorHttpSendRequest: first try; second; try "},
+		{
+			"the vault refuses",
+			ekm.Error{
+				Code: ekm.ErrorHttpOperationForbidden, Op: "wrapKey", Party: ekm.Vault,
+				Host: "contoso.vault.azure.net", Status: 403, ServiceCode: "Forbidden", InnerCode: "ForbiddenByRbac", RequestID: "r1",
+			},
+			"wrapKey: 3113 ErrorHttpOperationForbidden: vault contoso.vault.azure.net: HTTP 403 Forbidden/ForbiddenByRbac (request id r1)",
+		},
+		{
+			"the phase stands in for a status",
+			ekm.Error{
+				Code: ekm.ErrorHttpSendRequest, Op: "getKey", Party: ekm.Vault,
+				Host: "contoso.vault.azure.net", Phase: ekm.PhaseDial, Err: dial,
+			},
+			"getKey: 3106 ErrorHttpSendRequest: vault contoso.vault.azure.net: dial: dial tcp: connection refused",
+		},
+		{
+			"a code alone is explained",
+			ekm.Error{Code: ekm.ErrorWrapKeyBase64EncodeKey, Op: "wrapKey", Party: ekm.Local},
+			"wrapKey: 3605 ErrorWrapKeyBase64EncodeKey: Local: the key to wrap is empty; nothing was sent.",
+		},
+		{
+			"one id is told once, one attempt is not told",
+			ekm.Error{Code: ekm.ErrorUnknown, Status: 302, RequestID: "a", TraceID: "a", Attempts: 1},
+			"3001 ErrorUnknown: HTTP 302 (request id a)",
+		},
+		{
+			"causes in several lines",
+			ekm.Error{
+				Code: ekm.ErrorHttpSendRequest,
+				Err:  errors.Join(errors.New("first\ttry"), errors.New("second\r\n\u2028try\x1b")),
+			},
+			"3106 ErrorHttpSendRequest: first try; second; try ",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			assert.Equal(t, c.want, c.err.Error())
@@ -115,8 +136,10 @@ func TestErrorBlockOfLittle(t *testing.T) {
 }
 
 func TestErrorTree(t *testing.T) {
-	cause := fmt.Errorf("connecting: %w", &net.OpError{Op: "dial", Net: "tcp",
-		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
+	cause := fmt.Errorf("connecting: %w", &net.OpError{
+		Op: "dial", Net: "tcp",
+		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED),
+	})
 	err := fmt.Errorf("opening the database: %w", &ekm.Error{
 		Code: ekm.ErrorHttpSendRequest,
 		Err:  errors.Join(cause, context.DeadlineExceeded),

@@ -49,25 +49,24 @@ func vaultName(s string) bool {
 	return len(s) >= 3 && len(s) <= 24 && !strings.Contains(s, "--") && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-")
 }
 
-// keyPath is the path of a key, of one of its versions, or of an action on
-// either; elements are escaped, so that a name cannot reach another resource.
-func keyPath(name, version, action string) (string, error) {
-	for _, element := range []string{name, version} {
-		if element == "." || element == ".." {
-			return "", invalid("%q is not the name or version of a key", element)
-		}
-	}
+// keyPath is the path of an action on a key. The name is escaped, so that it
+// cannot reach another resource.
+func keyPath(name, action string) (string, error) {
 	if name == "" {
 		return "", invalid("the key's name is empty")
 	}
-	path := "/keys/" + url.PathEscape(name)
-	if version != "" {
-		path += "/" + url.PathEscape(version)
-	} else if action == "" {
-		path += "/" // the newest version, as the REST reference writes it
+	if name == "." || name == ".." {
+		return "", invalid("%q is not the name of a key", name)
 	}
-	if action != "" {
-		path += "/" + action
+	return "/keys/" + url.PathEscape(name) + action, nil
+}
+
+// versionPath is the path of an action on a version of a key, or of the version
+// itself. For the newest version the element stays empty, as the REST reference
+// has it: /keys/name/ and /keys/name//wrapkey.
+func versionPath(name, version, action string) (string, error) {
+	if version == "." || version == ".." {
+		return "", invalid("%q is not the version of a key", version)
 	}
-	return path, nil
+	return keyPath(name, "/"+url.PathEscape(version)+action)
 }

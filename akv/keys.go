@@ -26,7 +26,7 @@ type KeyItem = jwk.Item
 // the permission; 3 (SCPErrNotSupported) for kinds and sizes of keys that
 // package jwk does not know.
 func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error) {
-	path, err := keyPath(name, version, "")
+	path, err := versionPath(name, version, "")
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error)
 // RotateKey makes a new version of a key, by the key's rotation policy or at
 // once like its newest version, and returns it. Codes are those of GetKey.
 func (c *Client) RotateKey(ctx context.Context, name string) (*Key, error) {
-	path, err := keyPath(name, "", "rotate")
+	path, err := keyPath(name, "/rotate")
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (c *Client) Keys(ctx context.Context) iter.Seq2[KeyItem, error] {
 
 // KeyVersions lists the versions of a key like [Client.Keys].
 func (c *Client) KeyVersions(ctx context.Context, name string) iter.Seq2[KeyItem, error] {
-	path, err := keyPath(name, "", "versions")
+	path, err := keyPath(name, "/versions")
 	if err != nil {
 		return func(yield func(KeyItem, error) bool) { yield(KeyItem{}, err) }
 	}
@@ -150,7 +150,7 @@ type wireValue struct {
 // Codes of its own: 3500 to 3506; 3112 if there is no such key, 3113 without the
 // permission.
 func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
-	path, err := keyPath(name, "", "backup")
+	path, err := keyPath(name, "/backup")
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func (c *Client) UnwrapKey(ctx context.Context, name, version string, alg Algori
 
 // convert is what wrapping and unwrapping have in common: all but the codes.
 func (c *Client) convert(ctx context.Context, op operation, name, version, action string, alg Algorithm, value []byte) (Result, error) {
-	path, err := keyPath(name, version, action)
+	path, err := versionPath(name, version, "/"+action)
 	if err != nil {
 		return Result{}, err
 	}

@@ -12,13 +12,14 @@
 package challenge
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/b64"
 )
 
 // A Challenge is what a vault demands: a token from Authority, for Resource.
@@ -128,8 +129,7 @@ func decodeClaims(s string) string {
 		return ""
 	}
 	if !strings.HasPrefix(s, "{") {
-		s = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(s), "=")
-		decoded, err := base64.RawStdEncoding.DecodeString(s)
+		decoded, err := b64.Decode(s)
 		if err != nil {
 			return ""
 		}
@@ -148,7 +148,7 @@ func clip(s string) string {
 		s = s[:limit] + "..."
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+		if unicode.IsControl(r) || r == '\uFFFD' {
 			return -1
 		}
 		return r

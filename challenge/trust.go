@@ -82,7 +82,7 @@ func (p Policy) authority(v value, trusted func(host string) bool) (authority, t
 func splitAuthority(raw string, trusted func(host string) bool) (host, tenant, why string) {
 	u, err := url.Parse(strings.TrimSpace(raw))
 	switch {
-	case err != nil || u.Host == "" || !strings.EqualFold(u.Scheme, "https"):
+	case err != nil || canonicalHost(u) == "" || !strings.EqualFold(u.Scheme, "https"):
 		return "", "", "is no https URL"
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return "", "", "has parts that an authority has not"
@@ -95,7 +95,7 @@ func splitAuthority(raw string, trusted func(host string) bool) (host, tenant, w
 	if path == "" || strings.Trim(path, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-") != "" || strings.Trim(path, ".") == "" {
 		return "", "", "does not have exactly one path segment, the tenant"
 	}
-	host = strings.TrimSuffix(strings.ToLower(u.Host), ":443")
+	host = canonicalHost(u)
 	if trusted != nil && !trusted(host) {
 		return "", "", "is not on a known login host; if it is right, allow it by name"
 	}
@@ -139,12 +139,22 @@ func canonicalResource(text string, open bool) (resource, why string) {
 		}
 	}
 	u, err := url.Parse(strings.TrimSuffix(word, "/.default"))
-	if err != nil || u.Hostname() == "" || !strings.EqualFold(u.Scheme, "https") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || canonicalHost(u) == "" || !strings.EqualFold(u.Scheme, "https") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", "is no https URL"
 	}
-	host := strings.TrimSuffix(strings.ToLower(u.Host), ":443")
 	// A vault refuses an audience with a trailing slash (AKV10022).
-	return "https://" + host + strings.TrimRight(u.EscapedPath(), "/"), ""
+	return "https://" + canonicalHost(u) + strings.TrimRight(u.EscapedPath(), "/"), ""
+}
+
+// canonicalHost is u's host in lower case, without the default or an empty port;
+// "" if it is no host name or address. net/url takes more than that: quotes,
+// percent signs, a port alone.
+func canonicalHost(u *url.URL) string {
+	host := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(u.Host), ":443"), ":")
+	if u.Hostname() == "" || strings.Trim(host, "0123456789abcdefghijklmnopqrstuvwxyz.-_:[]") != "" {
+		return ""
+	}
+	return host
 }
 
 func (p Policy) allows(resource string) bool {

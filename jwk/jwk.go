@@ -69,7 +69,10 @@ func Parse(bundle []byte) (Key, error) {
 		return Key{}, err
 	}
 	k := Key{Item: item, Type: text(wk.KTY), Curve: text(wk.CRV), Ops: wk.Ops}
-	return k, k.setPublic(wk)
+	if err := k.setPublic(wk); err != nil {
+		return Key{}, err
+	}
+	return k, nil
 }
 
 // A Page is one page of a key list.

@@ -5,13 +5,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"encoding/base64"
 	"encoding/json"
 	"math"
 	"math/big"
-	"strings"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/b64"
 )
 
 // Secp256k1 is a public key on the curve that Key Vault calls P-256K (SEC 2,
@@ -121,13 +120,9 @@ func onSecp256k1(x, y *big.Int) bool {
 }
 
 // number reads a Base64urlUInt (RFC 7518, section 2). Leading zeros, which real
-// replies have, do not count; padding and the standard alphabet are accepted.
+// replies have, do not count.
 func number(s string) (*big.Int, bool) {
-	if strings.ContainsAny(s, "\r\n") { // which the decoder would pass over
-		return nil, false
-	}
-	s = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(s), "=")
-	b, err := base64.RawURLEncoding.DecodeString(s)
+	b, err := b64.Decode(s)
 	n := new(big.Int).SetBytes(b)
 	return n, err == nil && n.Sign() > 0
 }

@@ -72,8 +72,11 @@ func (s *Selector) Proxy(target *url.URL) (*url.URL, error) {
 }
 
 // Reload forgets what was read, so that the next use reads the settings anew.
-// Connections that stand keep their proxy.
+// Connections that stand keep their proxy. A nil Selector keeps nothing anyway.
 func (s *Selector) Reload() {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.choose, s.failure = nil, nil

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -38,7 +39,7 @@ func decimal(s string, unit time.Duration) (time.Duration, bool) {
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range is +Inf: longer than any wait
 		return 0, false
 	}
 	if ns := f * float64(unit); ns < math.MaxInt64 {

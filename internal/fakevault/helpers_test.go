@@ -3,12 +3,15 @@ package fakevault_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -144,4 +147,21 @@ func dec(t testing.TB, v any) []byte {
 	b, err := base64.RawURLEncoding.DecodeString(v.(string))
 	require.NoError(t, err)
 	return b
+}
+
+// sharedKeys are made once for all tests, because making RSA keys is slow.
+var sharedKeys = sync.OnceValue(func() []*rsa.PrivateKey {
+	keys := make([]*rsa.PrivateKey, 4)
+	for i := range keys {
+		keys[i], _ = rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return keys
+})
+
+// newServer has ready-made keys for the first creations, and is closed with the test.
+func newServer(t testing.TB, opts fakevault.Options) *fakevault.Server {
+	opts.Keys = sharedKeys()
+	s := fakevault.New(opts)
+	t.Cleanup(s.Close)
+	return s
 }

@@ -54,7 +54,11 @@ func (c *call) routeKeys(method string, segs []string) {
 			c.op, c.name = OpRestore, ""
 		}
 	case 2:
-		if c.op = subresource(method, strings.ToLower(segs[1])); c.op == "" {
+		verb := strings.ToLower(segs[1])
+		if c.op = subresource(method, verb); c.op == "" && method == http.MethodPost {
+			c.op = cryptoOperation(verb) // the latest version, as newer clients write it
+		}
+		if c.op == "" {
 			c.version = segs[1]
 			if method == http.MethodGet || method == http.MethodPatch {
 				c.op = keyOperation(method)

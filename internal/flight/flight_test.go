@@ -1,0 +1,183 @@
+package flight_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv-ekm/ekm/internal/flight"
+)
+
+type group = flight.Group[string, int]
+
+func TestOneFlightForManyCallers(t *testing.T) {
+	for _, failure := range []error{nil, errors.New("no")} {
+		synctest.Test(t, func(t *testing.T) {
+			var g group
+			var flights atomic.Int32
+			var wg sync.WaitGroup
+			start := time.Now()
+			for range 100 {
+				wg.Go(func() {
+					n, err := g.Do(t.Context(), "k", func(context.Context) (int, error) {
+						time.Sleep(time.Second)
+						return int(flights.Add(1)), failure
+					})
+					assert.Equal(t, 1, n)
+					assert.Equal(t, failure, err)
+					assert.Equal(t, time.Second, time.Since(start))
+				})
+			}
+			wg.Wait()
+			n, _ := g.Do(t.Context(), "k", func(context.Context) (int, error) { return int(flights.Add(1)), nil })
+			assert.Equal(t, 2, n, "nothing is kept")
+		})
+	}
+}
+
+func TestEachLeavesAtItsOwnDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		var calledOff time.Duration
+		start := time.Now()
+		var wg sync.WaitGroup
+		for i := 1; i <= 10; i++ {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Second)
+				defer cancel()
+				_, err := g.Do(ctx, "k", func(ctx context.Context) (int, error) {
+					_, limited := ctx.Deadline()
+					assert.False(t, limited)
+					<-ctx.Done()
+					calledOff = time.Since(start)
+					return 0, ctx.Err()
+				})
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, time.Duration(i)*time.Second, time.Since(start))
+			})
+		}
+		wg.Wait()
+		synctest.Wait()
+		assert.Equal(t, 10*time.Second, calledOff)
+	})
+}
+
+func TestNewcomerAfterTheLastLeaver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := g.Do(ctx, "k", func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			time.Sleep(time.Minute) // slow to notice
+			return 1, ctx.Err()
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		// The old flight ends while the new one is in the air, and must not take it along.
+		second := func(context.Context) (int, error) { time.Sleep(2 * time.Minute); return 2, nil }
+		results := make(chan int, 2)
+		for range 2 {
+			go func() {
+				n, err := g.Do(t.Context(), "k", second)
+				assert.NoError(t, err)
+				results <- n
+			}()
+			time.Sleep(90 * time.Second)
+		}
+		assert.Equal(t, 2, <-results)
+		assert.Equal(t, 2, <-results)
+	})
+}
+
+func TestEndedContext(t *testing.T) {
+	var g group
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := g.Do(ctx, "k", func(context.Context) (int, error) {
+		t.Error("started")
+		return 0, nil
+	})
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+type valueKey struct{}
+
+func TestContextValues(t *testing.T) {
+	var g group
+	n, err := g.Do(context.WithValue(t.Context(), valueKey{}, 7), "k", func(ctx context.Context) (int, error) {
+		return ctx.Value(valueKey{}).(int), nil
+	})
+	require.NoError(t, err)
+	assert.Equal(t, 7, n)
+}
+
+func TestBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		work := func(ctx context.Context) (int, error) {
+			select {
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			case <-time.After(time.Minute):
+				return 1, nil
+			}
+		}
+		require.True(t, g.Go(ctx, "k", work))
+		require.False(t, g.Go(ctx, "k", work), "one is running")
+		assert.Zero(t, time.Since(start), "does not block")
+
+		// A caller joins and leaves; the flight goes on, for nobody.
+		short, done := context.WithTimeout(t.Context(), time.Second)
+		defer done()
+		_, err := g.Do(short, "k", nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(start))
+		n, err := g.Do(t.Context(), "k", nil)
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+		assert.Equal(t, time.Minute, time.Since(start))
+
+		require.True(t, g.Go(ctx, "k", func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}))
+		_, err = g.Do(t.Context(), "k", nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Hour, time.Since(start), "ends with its context")
+	})
+}
+
+func TestKeysAreApart(t *testing.T) {
+	var g flight.Group[int, int]
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			for j := range 50 {
+				key := (i + j) % 7
+				ctx, cancel := context.WithCancel(t.Context())
+				if j%5 == 0 {
+					go cancel()
+				}
+				n, err := g.Do(ctx, key, func(ctx context.Context) (int, error) { return key, ctx.Err() })
+				if err == nil {
+					assert.Equal(t, key, n)
+				} else {
+					assert.ErrorIs(t, err, context.Canceled)
+					assert.Error(t, ctx.Err(), "nobody gets another's cancellation")
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+}
