@@ -48,7 +48,7 @@ func TestParse(t *testing.T) {
 	usual := plain(windows, vaults)
 	cae := challenge.Challenge{Authority: common, Tenant: "common", Claims: claims, Error: "insufficient_claims"}
 	// A JSON object whose encoding has "-" and "_" in the URL alphabet.
-	odd := `{"a":"??>>~~"}`
+	odd := `{"a":"???>>~~"}`
 	b64 := base64.StdEncoding.EncodeToString([]byte(odd))
 	require.Contains(t, b64, "/", "the sample must tell the alphabets apart")
 

@@ -87,7 +87,7 @@ func (v *keyVersion) export() backupVersion {
 	}
 	return backupVersion{
 		ID: v.id, Kty: v.kty, Bits: v.bits, Crv: v.crv, Ops: v.ops, PKCS8: der, Enabled: v.enabled, Nbf: v.nbf, Exp: v.exp,
-		Created: v.created, Updated: v.updated, Tags: v.tags, Filler: make([]byte, 1900),
+		Created: v.created, Updated: v.updated, Tags: v.tags, Filler: make([]byte, 2525),
 	}
 }
 

@@ -98,6 +98,7 @@ func encrypt(pub *rsa.PublicKey, alg string, in []byte) ([]byte, *fail) {
 	if h := oaepHash(alg); h != nil {
 		out, err = rsa.EncryptOAEP(h, rand.Reader, pub, in, nil)
 	} else if alg == "RSA1_5" {
+		//lint:ignore SA1019 RSA1_5 is what the service offers under that name
 		out, err = rsa.EncryptPKCS1v15(rand.Reader, pub, in)
 	} else {
 		return nil, invalidProperty()
@@ -120,6 +121,7 @@ func decrypt(priv *rsa.PrivateKey, alg string, in []byte) ([]byte, *fail) {
 	if alg != "RSA1_5" {
 		return nil, invalidProperty()
 	}
+	//lint:ignore SA1019 RSA1_5 is what the service offers under that name
 	out, err := rsa.DecryptPKCS1v15(nil, priv, in)
 	if err != nil {
 		return nil, badParameter("The parameter is incorrect.\r\n")

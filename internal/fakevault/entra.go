@@ -62,7 +62,10 @@ type entraErrorBody struct {
 func (c *call) entra() *reply {
 	tenant, v2, ok := tokenPath(c.r.URL.Path)
 	if !ok {
-		rep := textReply(http.StatusNotFound, "")
+		rep := c.discovery()
+		if rep == nil {
+			rep = textReply(http.StatusNotFound, "")
+		}
 		c.entraHeader(rep)
 		return rep
 	}
@@ -96,7 +99,7 @@ func (c *call) token(tenant string, v2 bool) (*reply, *entraError) {
 		return nil, err
 	}
 	if !strings.EqualFold(tenant, c.s.opts.Tenant) {
-		return nil, &entraError{400, "invalid_request", 90002, "Tenant '" + tenant + "' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant."}
+		return nil, unknownTenant(tenant)
 	}
 	switch form.Get("grant_type") {
 	case "":

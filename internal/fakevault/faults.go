@@ -60,6 +60,7 @@ type Fault struct {
 	Body       string
 	RetryAfter string // value of a Retry-After header
 	Bytes      int64  // see the kinds
+	Chunked    bool   // send the answer without Content-Length
 	Applied    bool   // the operation happens, its answer is lost
 }
 
@@ -159,7 +160,7 @@ func (s *Server) runFaults(c *call) *reply {
 	}
 	rep := s.scriptedAnswer(c, f)
 	f.spoil(rep)
-	rep.server = s
+	rep.server, rep.chunked = s, f.Chunked
 	return rep
 }
 
@@ -192,7 +193,7 @@ func (s *Server) scriptedAnswer(c *call, f *Fault) *reply {
 		for i, v := range values {
 			filled[i] = s.fillIn(v)
 		}
-		rep.header[name] = filled
+		setHeader(rep.header, name, filled)
 	}
 	if f.RetryAfter != "" {
 		rep.header.Set("Retry-After", f.RetryAfter)

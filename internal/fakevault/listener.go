@@ -134,6 +134,7 @@ func (l *Listener) Close() error {
 		}
 		l.mu.Unlock()
 		l.active.Lock() // waits for the handlers, whose contexts have ended with their connections
+		//lint:ignore SA2001 the lock is taken to wait, not to guard
 		l.active.Unlock()
 	})
 	return errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type reply struct {
 	cut      int64 // send so many bytes of the body, then break off; -1: send all
 	stall    bool  // at the cut, wait for the end of the request instead of breaking off
 	flood    int64 // send so many bytes of filler after the body
+	chunked  bool  // send without Content-Length
 	server   *Server
 }
 
@@ -102,26 +104,38 @@ func (p *reply) writeTo(w http.ResponseWriter, r *http.Request) {
 	for name, values := range p.header {
 		h[name] = values // names in the spelling that we gave them
 	}
-	if p.status != http.StatusNoContent {
+	if p.status != http.StatusNoContent && !p.chunked {
 		h.Set("Content-Length", strconv.FormatInt(p.length(), 10))
 	}
 	w.WriteHeader(p.status)
+	if p.chunked {
+		_ = http.NewResponseController(w).Flush() // or net/http would count a short body
+	}
 	if r.Method == http.MethodHead || p.status == http.StatusNoContent {
 		return
 	}
-	src := p.full()
+	src := io.LimitReader(p.full(), p.length()) // net/http takes no more than was declared
 	if p.cut >= 0 {
 		src = io.LimitReader(src, p.cut)
 	}
-	_, err := io.Copy(w, src)
-	if p.cut < 0 && (err == nil || errors.Is(err, http.ErrContentLength)) {
-		return // a wrong length is noticed, and the connection closed, by net/http
+	if _, err := io.Copy(w, src); p.cut < 0 && err == nil {
+		return // less than was declared is noticed, and the connection closed, by net/http
 	}
 	_ = http.NewResponseController(w).Flush()
 	if p.stall && p.server != nil {
 		_ = p.server.wait(r.Context(), -1)
 	}
 	panic(http.ErrAbortHandler)
+}
+
+// setHeader replaces a header, however it is spelled.
+func setHeader(h http.Header, name string, values []string) {
+	for old := range h {
+		if strings.EqualFold(old, name) {
+			delete(h, old)
+		}
+	}
+	h[name] = values
 }
 
 func stamp(h http.Header) { h.Set("Date", time.Now().UTC().Format(http.TimeFormat)) }

@@ -191,8 +191,6 @@ func (s *Server) checkToken(token string) (*claims, string) {
 func (c *call) unauthorized(message string) *reply {
 	rep := c.errorReply(&fail{http.StatusUnauthorized, "Unauthorized", message, ""})
 	if c.s.hsm {
-		rep.header.Del("x-ms-keyvault-region")
-		rep.header.Del("x-ms-keyvault-network-info")
 		if strings.HasPrefix(message, "AKV10000") {
 			rep.body = nil
 		}
@@ -204,7 +202,11 @@ func (c *call) unauthorized(message string) *reply {
 	for i := range values {
 		values[i] = c.s.fillIn(values[i])
 	}
-	rep.header["WWW-Authenticate"] = values
+	name := "WWW-Authenticate"
+	if c.s.hsm {
+		name = "www-authenticate" // its headers arrive in lower case
+	}
+	rep.header[name] = values
 	return rep
 }
 
@@ -212,9 +214,9 @@ func (c *call) unauthorized(message string) *reply {
 // (reported to azure-sdk-for-js).
 func (c *call) claimsChallenge(d *claimsDemand) *reply {
 	rep := c.unauthorized("Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp")
-	rep.header["WWW-Authenticate"] = []string{fmt.Sprintf(
+	setHeader(rep.header, "WWW-Authenticate", []string{fmt.Sprintf(
 		`Bearer realm="", authorization_uri="https://%s/common/oauth2/authorize", error="insufficient_claims", claims="%s"`,
-		c.s.opts.AuthorityHost, base64.StdEncoding.EncodeToString([]byte(d.json)))}
+		c.s.opts.AuthorityHost, base64.StdEncoding.EncodeToString([]byte(d.json)))})
 	return rep
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -164,7 +165,11 @@ func (t transport) response(req *http.Request, rep *reply) *http.Response {
 		res.ContentLength = 0
 		return res
 	}
-	header.Set("Content-Length", fmt.Sprint(rep.length()))
+	if rep.chunked {
+		res.ContentLength, res.TransferEncoding = -1, []string{"chunked"}
+	} else {
+		header.Set("Content-Length", strconv.FormatInt(rep.length(), 10))
+	}
 	if req.Method != http.MethodHead {
 		res.Body = newReplyBody(req.Context(), t.s, rep)
 	}

@@ -124,8 +124,18 @@ func resolver(t *testing.T, rcode int) *net.Resolver {
 			_, _ = server.WriteTo(reply, from)
 		}
 	}()
+	// The resolver waits for seconds on, in the background, unless it is cut off.
+	ended, end := context.WithCancel(context.Background())
+	t.Cleanup(end)
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+		if err := ended.Err(); err != nil {
+			return nil, err
+		}
+		conn, err := new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+		if err == nil {
+			context.AfterFunc(ended, func() { _ = conn.Close() })
+		}
+		return conn, err
 	}}
 }
 

@@ -18,6 +18,9 @@ func (r *Request) Clean(s string, max int) string {
 	// Redact before cutting: half a secret is still one. And again in what is
 	// left: a secret with a blank in it was perhaps sent with a line break there.
 	s = hide(s, secrets)
+	if plain, err := url.QueryUnescape(s); err == nil && holdsAny(plain, secrets) {
+		s = redaction // escaped in some way of its own
+	}
 	s = redactJWT(s)
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError
@@ -45,6 +48,10 @@ func hide(s string, secrets []string) string {
 		}
 	}
 	return s
+}
+
+func holdsAny(s string, secrets []string) bool {
+	return slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(s, secret) })
 }
 
 // secrets lists what must not come back. Shorter ones than four bytes are left

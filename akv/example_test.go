@@ -1,0 +1,186 @@
+package akv_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"strings"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/aad"
+	"github.com/akv-ekm/ekm/akv"
+	"github.com/akv-ekm/ekm/internal/fakevault"
+)
+
+// exampleVault is a fake vault with a key "tde", and a client of it. With a real
+// vault the client is made of its name and a credential alone:
+//
+//	client, err := akv.NewClient("contoso", cred, nil)
+func exampleVault() (*akv.Client, *fakevault.Server) {
+	fake := fakevault.New(fakevault.Options{})
+	fake.AddKey("tde", testKey())
+	cred, err := aad.NewClientSecret(fake.ClientID(), fake.ClientSecret())
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := akv.NewClient("fakevault", cred, &akv.Options{Transport: fake.Transport()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return client, fake
+}
+
+func ExampleNewClient() {
+	fake := fakevault.New(fakevault.Options{}) // in place of the network
+	defer fake.Close()
+	fake.AddKey("tde", testKey())
+
+	cred, err := aad.NewClientSecret(fake.ClientID(), fake.ClientSecret())
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := akv.NewClient("fakevault", cred, &akv.Options{Transport: fake.Transport()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	wrapped, err := client.WrapKey(context.Background(), "tde", "", akv.RSAOAEP256, []byte("a data encryption key"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(wrapped.Value), "bytes")
+	// Output: 256 bytes
+}
+
+func ExampleClient_GetKey() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	key, err := client.GetKey(context.Background(), "tde", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(key.Name, key.Type, key.Bits, key.Enabled, key.Ops)
+	// Output: tde RSA 2048 true [encrypt decrypt sign verify wrapKey unwrapKey]
+}
+
+// Keep the key id with the wrapped key: it names the version that can unwrap it.
+func ExampleClient_WrapKey() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	wrapped, err := client.WrapKey(context.Background(), "tde", "", akv.RSAOAEP256, []byte("a data encryption key"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(strings.HasPrefix(wrapped.KeyID, "https://fakevault.vault.azure.net/keys/tde/"), len(wrapped.Value))
+	// Output: true 256
+}
+
+func ExampleClient_UnwrapKey() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	ctx := context.Background()
+	key, err := client.GetKey(ctx, "tde", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	wrapped, err := client.WrapKey(ctx, "tde", key.Version, akv.RSAOAEP256, []byte("a data encryption key"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	plain, err := client.UnwrapKey(ctx, "tde", key.Version, akv.RSAOAEP256, wrapped.Value)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", plain.Value)
+	// Output: a data encryption key
+}
+
+// A failure is one number, and all that is known of it.
+func ExampleClient_UnwrapKey_failure() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	fake.Deny(fakevault.OpUnwrap)
+	_, err := client.UnwrapKey(context.Background(), "tde", "", akv.RSAOAEP256, make([]byte, 256))
+
+	fmt.Println(errors.Is(err, ekm.ErrorHttpOperationForbidden), int(ekm.CodeOf(err)))
+	var e *ekm.Error
+	if errors.As(err, &e) {
+		fmt.Println(e.Op, e.Party, e.Host, e.Status, e.ServiceCode, e.InnerCode)
+	}
+	// Output:
+	// true 3113
+	// unwrapKey vault fakevault.vault.azure.net 403 Forbidden ForbiddenByRbac
+}
+
+func ExampleClient_BackupKey() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	blob, err := client.BackupKey(context.Background(), "tde")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(bytes.Contains(blob, []byte("AzureKeyVaultKeyBackupV1")))
+	// Output: true
+}
+
+// A key is restored under its old name, which must not be in use.
+func ExampleClient_RestoreKey() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	ctx := context.Background()
+	blob, err := client.BackupKey(ctx, "tde")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = client.RestoreKey(ctx, blob)
+	var e *ekm.Error
+	if errors.As(err, &e) {
+		fmt.Println(e.Status, e.ServiceCode)
+	}
+	// Output: 409 Conflict
+}
+
+func ExampleClient_Keys() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	for item, err := range client.Keys(context.Background()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(item.Name, item.Enabled)
+	}
+	// Output: tde true
+}
+
+func ExampleClient_KeyVersions() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	n := 0
+	for item, err := range client.KeyVersions(context.Background(), "tde") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		n++
+		fmt.Println(n, len(item.Version))
+	}
+	// Output: 1 32
+}
+
+func ExampleClient_RotateKey() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	ctx := context.Background()
+	old, err := client.GetKey(ctx, "tde", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	rotated, err := client.RotateKey(ctx, "tde")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(rotated.Name, rotated.Version != old.Version)
+	// Output: tde true
+}

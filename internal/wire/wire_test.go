@@ -1,0 +1,333 @@
+package wire_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/wire"
+	"github.com/akv-ekm/ekm/proxy"
+	"github.com/akv-ekm/ekm/retry"
+)
+
+const password = "pr0xy-Passw0rd"
+
+func via(scheme, address string) *http.Transport {
+	u := &url.URL{Scheme: scheme, User: url.UserPassword("someone", password), Host: address}
+	return wire.NewTransport(func(*url.URL) (*url.URL, error) { return u, nil })
+}
+
+// tunnel answers CONNECT with a status and, if it is 200, passes bytes on.
+func tunnel(status int) func(net.Conn) {
+	return func(c net.Conn) {
+		r := bufio.NewReader(c)
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		_, pass, _ := (&http.Request{Header: http.Header{"Authorization": req.Header["Proxy-Authorization"]}}).BasicAuth()
+		if pass != password {
+			status = http.StatusProxyAuthRequired
+		}
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d said %s\r\n\r\n", status, password)
+		if status != http.StatusOK {
+			return
+		}
+		to, err := net.Dial("tcp", req.Host)
+		if err != nil {
+			return
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = io.Copy(to, r); _ = to.Close() })
+		_, _ = io.Copy(c, to)
+		_ = c.Close()
+		wg.Wait()
+	}
+}
+
+func TestProxy(t *testing.T) {
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	target := listenTLS(t, serverConfig(t), replying(answer, false))
+	for _, c := range []struct {
+		name, scheme string
+		handle       func(net.Conn)
+		status       int
+		phase        ekm.Phase
+	}{
+		{"407", "http", tunnel(407), 407, ekm.PhaseProxy},
+		{"403", "http", tunnel(403), 403, ekm.PhaseProxy},
+		{"closed", "http", func(c net.Conn) { readRequest(c) }, 0, ekm.PhaseProxy},
+		{"garbled", "http", replying("what?\r\n\r\n", false), 0, ekm.PhaseProxy},
+		{"no TLS", "https", func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 1<<14))
+			_, _ = io.WriteString(c, "HTTP/1.1 400 No\r\n\r\n")
+		}, 0, ekm.PhaseTLS},
+		{"TLS 403", "https-ok", tunnel(403), 403, ekm.PhaseProxy},
+		{"TLS garbled", "https-ok", replying("what?\r\n\r\n", false), 0, ekm.PhaseProxy},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			scheme, ok := strings.CutSuffix(c.scheme, "-ok")
+			var address string
+			if ok {
+				address = listenTLS(t, serverConfig(t), c.handle)
+			} else {
+				address = listen(t, c.handle)
+			}
+			_, err := do(t, newClient(t, via(scheme, address)), get(target))
+			e := failed(t, err, want{ekm.ErrorHttpSendRequest, c.phase, ekm.Proxy, address}, password)
+			assert.Equal(t, c.status, e.Status)
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		address := closedPort(t)
+		_, err := do(t, newClient(t, via("http", address)), get(target))
+		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseDial, ekm.Proxy, address}, password)
+		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+	})
+	t.Run("works", func(t *testing.T) {
+		assert.Equal(t, "ok", string(must(t, newClient(t, via("http", listen(t, tunnel(200)))), get(target)).Body))
+	})
+	t.Run("the target's TLS is not the proxy's", func(t *testing.T) {
+		plain := listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<14)) })
+		_, err := do(t, newClient(t, via("http", listen(t, tunnel(200)))), get(plain))
+		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseTLS, ekm.Vault, plain}, password)
+	})
+	t.Run("settings", func(t *testing.T) {
+		s := proxy.New(proxy.Settings{URL: "ftp://someone:" + password + "@p.example"})
+		_, err := do(t, newClient(t, wire.NewTransport(s.Proxy)), get(target))
+		failed(t, err, want{ekm.ErrorHttpOpenSession, ekm.PhasePrepare, ekm.Proxy, ""}, password)
+	})
+}
+
+func serve(t *testing.T, h2 bool, h http.HandlerFunc) *httptest.Server {
+	s := httptest.NewUnstartedServer(h)
+	s.EnableHTTP2 = h2
+	s.TLS = serverConfig(t)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestHTTP2(t *testing.T) {
+	s := serve(t, true, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodPut:
+			settle()
+			panic(http.ErrAbortHandler)
+		case http.MethodPatch:
+			w.WriteHeader(200)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = io.WriteString(w, r.Proto)
+	})
+	address, client := s.Listener.Addr().String(), newClient(t, nil)
+	r := get(address)
+	assert.Equal(t, "HTTP/2.0", string(must(t, client, r).Body))
+	r.Method = http.MethodPut
+	_, err := do(t, client, r)
+	failed(t, err, want{ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, ekm.Vault, address})
+	r.Method = http.MethodPatch
+	_, err = do(t, client, r)
+	failed(t, err, want{ekm.ErrorHttpReadData, ekm.PhaseBody, ekm.Vault, address})
+}
+
+func TestHTTP2GoAway(t *testing.T) {
+	config := serverConfig(t)
+	config.NextProtos = []string{"h2"}
+	address := listenTLS(t, config, func(c net.Conn) {
+		_, _ = c.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0}) // SETTINGS
+		r := bufio.NewReader(c)
+		_, _ = r.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+		for h := make([]byte, 9); h[3] != 1; { // up to HEADERS, which end the request
+			if _, err := io.ReadFull(r, h); err != nil {
+				return
+			}
+			_, _ = r.Discard(int(h[0])<<16 | int(h[1])<<8 | int(h[2]))
+		}
+		settle()
+		_, _ = c.Write([]byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2}) // GOAWAY, INTERNAL_ERROR
+	})
+	r := get(address)
+	r.Method = http.MethodPost
+	_, err := do(t, newClient(t, nil), r)
+	failed(t, err, want{ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, ekm.Vault, address})
+}
+
+func TestConnectionIsReused(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		var conns atomic.Int32
+		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+		tr := wire.NewTransport(nil)
+		direct := tr.DialContext
+		tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conns.Add(1)
+			return direct(ctx, network, address)
+		}
+		client, r := newClient(t, tr), get(s.Listener.Addr().String())
+		r.Method, r.Body = http.MethodPost, []byte(`{"value":"x"}`)
+		for range 10 {
+			assert.Equal(t, r.Body, must(t, client, r).Body)
+		}
+		assert.EqualValues(t, 1, conns.Load())
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	s := serve(t, true, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	client := newClient(t, nil)
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			r := get(s.Listener.Addr().String())
+			r.Method, r.Body = http.MethodPost, fmt.Append(nil, "body ", i)
+			resp, err := client.Do(t.Context(), r)
+			if assert.NoError(t, err) {
+				assert.Equal(t, r.Body, resp.Body)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	var hits atomic.Int32
+	s := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
+		hits.Add(1)
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	})
+	client, r := newClient(t, nil), get(s.Listener.Addr().String())
+	resp := must(t, client, r)
+	assert.EqualValues(t, 1, hits.Load())
+	assert.Equal(t, ekm.ErrorUnknown, client.Refusal(r, resp).Code)
+}
+
+func TestRefusal(t *testing.T) {
+	client, r := new(wire.Client), get("v.example:443")
+	r.Secrets = []string{"hunter22 secret"}
+	for status, code := range map[int]ekm.Code{
+		401: 3108, 403: 3113, 404: 3112, 409: 3110, 400: 3110, 418: 3110, 429: 3109,
+		500: 3111, 503: 3111, 301: 3001, 101: 3001, 100: 3001, 204: 3001, 600: 3001,
+	} {
+		e := client.Refusal(r, &wire.Response{Status: status, Header: http.Header{
+			"X-Ms-Request-Id":      {"id " + token + " hunter22\x00secret\x1b " + strings.Repeat("i", 200)},
+			"X-Ms-Keyvault-Region": {"westeurope"},
+			"Retry-After":          {"7"},
+		}})
+		assert.Equal(t, code, e.Code, "%d", status)
+		assert.Equal(t, status, e.Status)
+		assert.Equal(t, "v.example", e.Host)
+		assert.Equal(t, "westeurope", e.Region)
+		assert.Equal(t, 7*time.Second, e.RetryAfter)
+		assert.LessOrEqual(t, len(e.RequestID), 100)
+		hides(t, e, token, "hunter22 secret")
+	}
+}
+
+func TestClean(t *testing.T) {
+	r := &wire.Request{
+		Authorization: "Bearer " + token, Body: []byte(`{"value":"AAAA"}`),
+		Secrets: []string{"two words", `qu"ote\`, "longer secret", "longer"},
+	}
+	for in, out := range map[string]string{
+		"plain":                            "plain",
+		"a " + token + " b":                "a [redacted] b",
+		"a " + url.QueryEscape(token):      "a [redacted]",
+		"eyJhbGciOi.eyJ-_x=.sig tail":      "[redacted] tail",
+		"said two\nwords":                  "said [redacted]",
+		"said two%20words":                 "said [redacted]",
+		`said "qu\"ote\\"`:                 `said "[redacted]"`,
+		"the longer secret":                "the [redacted]",
+		`body {"value":"AAAA"}`:            "body [redacted]",
+		"a\r\n\tb\x00c\u2028d\u202e\xff e": "a b c d e",
+		strings.Repeat("é", 40):            strings.Repeat("é", 23) + "...",
+	} {
+		assert.Equal(t, out, r.Clean(in, 50), "%q", in)
+	}
+	assert.Equal(t, "..", r.Clean("long", 2))
+	assert.Equal(t, "[redacted]", (&wire.Request{Authorization: token}).Clean(token, 50))
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add("a "+token+" b", token, uint16(50))
+	f.Add("two\nwords", "two words", uint16(9))
+	f.Add("xx[red", "x[red", uint16(100))
+	f.Add("abcdefgh", "ab..", uint16(5))
+	f.Fuzz(func(t *testing.T, text, secret string, limit uint16) {
+		r := &wire.Request{Secrets: []string{secret}}
+		for _, in := range []string{text, text + secret, secret + text + url.QueryEscape(secret)} {
+			out := r.Clean(in, int(limit))
+			if len(out) > int(limit) {
+				t.Fatalf("%d bytes, limit %d", len(out), limit)
+			}
+			if strings.ContainsFunc(out, unicode.IsControl) {
+				t.Fatalf("control character in %q", out)
+			}
+			if len(secret) >= 4 && strings.Contains(out, secret) && !strings.Contains("[redacted]", secret) {
+				t.Fatalf("%q in %q", secret, out)
+			}
+		}
+	})
+}
+
+func TestSend(t *testing.T) {
+	var tries int
+	client := &wire.Client{Transport: tripper(func(*http.Request) (*http.Response, error) {
+		if tries++; tries < 3 {
+			return reply(503, "", 0), nil
+		}
+		return reply(200, "ok", 2), nil
+	})}
+	r, p := get("v.example"), retry.Policy{Base: time.Microsecond, Attempts: 3}
+	judge := func(resp *wire.Response) error {
+		if resp.Status != 200 {
+			return client.Refusal(r, resp)
+		}
+		return nil
+	}
+	resp, err := client.Send(t.Context(), p, r, true, judge)
+	require.NoError(t, err)
+	assert.Equal(t, "ok", string(resp.Body))
+	tries, p.Attempts = 0, 2
+	resp, err = client.Send(t.Context(), p, r, true, judge)
+	assert.Nil(t, resp)
+	assert.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
+}
+
+func TestLog(t *testing.T) {
+	var out bytes.Buffer
+	client := &wire.Client{
+		Logger:    slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Transport: tripper(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("no: %s", token) }),
+	}
+	_, err := do(t, client, get("v.example"))
+	require.Error(t, err)
+	assert.Contains(t, out.String(), "code=3106")
+	assert.NotContains(t, out.String(), token)
+}
+
+func TestTransportDefaults(t *testing.T) {
+	tr := wire.NewTransport(nil)
+	assert.EqualValues(t, tls.VersionTLS12, tr.TLSClientConfig.MinVersion)
+	assert.Nil(t, tr.Proxy)
+}
