@@ -31,6 +31,8 @@ type Credential interface {
 	token(ctx context.Context, x *exchange, c challenge.Challenge) (Token, error)
 	// cache is where the credential's tokens are kept.
 	cache() *cache
+	// fingerprint differs between credentials that an authority could tell apart.
+	fingerprint() [32]byte
 }
 
 // A Token is an access token.
@@ -81,6 +83,9 @@ type foreign struct {
 }
 
 func (f *foreign) cache() *cache { return &f.kept }
+
+// fingerprint: a foreign source that is loaded again may have changed inside.
+func (f *foreign) fingerprint() [32]byte { return digest(fmt.Sprintf("%p", f)) }
 
 func (f *foreign) token(ctx context.Context, _ *exchange, c challenge.Challenge) (Token, error) {
 	t, err := f.source.Token(ctx, c)

@@ -53,13 +53,20 @@ func (x *exchange) close() {
 	}
 }
 
+// endpoint is the token endpoint of c's authority, and an assertion's audience.
+func (x *exchange) endpoint(c challenge.Challenge) string {
+	if x.v1 {
+		return c.Authority + "/oauth2/token"
+	}
+	return c.Authority + "/oauth2/v2.0/token"
+}
+
 // post asks c's authority for a token. form holds the proof of identity;
 // secrets are those of its values that must not come back in an error.
 func (x *exchange) post(ctx context.Context, c challenge.Challenge, form url.Values, secrets ...string) (Token, error) {
-	endpoint := c.Authority + "/oauth2/v2.0/token"
+	endpoint := x.endpoint(c)
 	form.Set("grant_type", "client_credentials")
 	if x.v1 {
-		endpoint = c.Authority + "/oauth2/token"
 		form.Set("resource", c.Resource)
 	} else {
 		form.Set("scope", c.Scope)

@@ -82,4 +82,3 @@ func refused(t *testing.T, err error, status int, code string) {
 	require.Equal(t, status, re.StatusCode)
 	require.Equal(t, code, re.ErrorCode)
 }
-

@@ -167,4 +167,3 @@ func TestOurClientWithAzidentity(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, w.Count(fakevault.OpToken))
 }
-

@@ -156,7 +156,7 @@ func (s *Server) unseal(blob string) ([]byte, error) {
 	var raw [5][]byte
 	for i, p := range parts {
 		var err error
-		if raw[i], err = base64.RawURLEncoding.DecodeString(p); err != nil {
+		if raw[i], err = base64.RawURLEncoding.Strict().DecodeString(p); err != nil {
 			return nil, err
 		}
 	}

@@ -8,9 +8,13 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"hash"
 	"math/big"
+	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	_ "crypto/sha512" // for RS384 to ES512
 )
@@ -79,6 +83,32 @@ func (c *call) cryptography() (any, *fail) {
 		return nil, err
 	}
 	return c.result(name, v, req.Alg, b64(out)), nil
+}
+
+// usable checks key_ops, enabled and the time window for a cryptographic operation. Outside of the window decrypt,
+// unwrap and verify are still allowed (Microsoft Learn, "Keys, keys, and more keys: about keys").
+func (c *call) usable(v *keyVersion) *fail {
+	forbidden := func(format, inner string) *fail {
+		return &fail{http.StatusForbidden, "Forbidden", fmt.Sprintf(format, c.op), inner}
+	}
+	if !v.enabled {
+		return forbidden("Operation %s is not allowed on a disabled key.", "KeyDisabled")
+	}
+	if !slices.Contains(v.ops, string(c.op)) {
+		return notPermitted(c.op)
+	}
+	if c.op == OpDecrypt || c.op == OpUnwrap || c.op == OpVerify {
+		return nil
+	}
+	now := time.Now().Unix()
+	// Both texts are made after that for expired secrets (reported to Azure/AzureKeyVault).
+	if v.nbf != nil && now < *v.nbf {
+		return forbidden("Operation %s is not allowed on a key that is not yet valid.", "KeyNotYetValid")
+	}
+	if v.exp != nil && now >= *v.exp {
+		return forbidden("Operation %s is not allowed on an expired key.", "KeyExpired")
+	}
+	return nil
 }
 
 // oaepHash is the hash of an OAEP algorithm name.
@@ -226,7 +256,7 @@ func (c *call) verify() (any, *fail) {
 // random is Managed HSM's source of random bytes.
 func (c *call) random() (any, *fail) {
 	if !c.s.hsm {
-		return nil, &fail{404, "NotFound", "The resource is not found.", ""}
+		return nil, &fail{http.StatusNotFound, "NotFound", "The resource is not found.", ""}
 	}
 	var req struct {
 		Count int `json:"count"`

@@ -20,7 +20,8 @@
 // # Who is played
 //
 //	Options.VaultHost            keys, deletedkeys, rng. A host below managedhsm.* is a Managed HSM.
-//	Options.AuthorityHost        /{tenant}/oauth2/v2.0/token and /{tenant}/oauth2/token, and at the hosts of its cloud
+//	Options.AuthorityHost        /{tenant}/oauth2/v2.0/token and /{tenant}/oauth2/token, discovery documents;
+//	                             the other hosts of its cloud as well
 //	169.254.169.254              IMDS
 //	localhost, any port          App Service (/msi/token), Azure Arc (/metadata/identity/oauth2/token)
 //

@@ -121,8 +121,20 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	sister.ok("DELETE", "/keys/k", "")
 	sister.ok("DELETE", "/deletedkeys/k", "")
-	flipped := text[:len(text)-1] + string("AB"[(strings.IndexByte("AB", text[len(text)-1])+1)%2])
+	tag := strings.LastIndexByte(text, '.') + 1
+	flipped := text[:tag] + map[bool]string{true: "B", false: "A"}[text[tag] == 'A'] + text[tag+1:]
 	assert.Equal(t, "Cannot decrypt backup blob.", sister.fails("POST", "/keys/restore", `{"value":"`+enc([]byte(flipped))+`"}`, 400, "BadParameter", ""))
+}
+
+func TestBackupOfAnECKey(t *testing.T) {
+	s := newServer(t, fakevault.Options{})
+	s.CreateECKey("k", "P-384")
+	u := newUser(t, s)
+	before := u.ok("GET", "/keys/k", "")
+	blob := u.ok("POST", "/keys/k/backup", "")["value"].(string)
+	u.ok("DELETE", "/keys/k", "")
+	u.ok("DELETE", "/deletedkeys/k", "")
+	assert.Equal(t, before, u.ok("POST", "/keys/restore", `{"value":"`+blob+`"}`))
 }
 
 // A backup of one version of an RSA 2048 key is about as large as a real one: buffers are tested with the right size.

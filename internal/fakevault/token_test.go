@@ -248,3 +248,18 @@ func TestRevocation(t *testing.T) {
 	u.token = s.IssueToken("")
 	u.ok("GET", "/keys", "")
 }
+
+func TestDiscoveryDocuments(t *testing.T) {
+	s := newServer(t, fakevault.Options{AuthorityHost: "login.fake.example"})
+	u := newUser(t, s)
+	res, body := u.do(u.request("GET", s.AuthorityURL()+"/v2.0/.well-known/openid-configuration", ""))
+	assert.Equal(t, 200, res.StatusCode)
+	assert.Equal(t, s.AuthorityURL()+"/oauth2/v2.0/token", asObject(body)["token_endpoint"])
+	res, body = u.do(u.request("GET", "https://"+s.AuthorityHost()+"/common/discovery/instance?api-version=1.1", ""))
+	assert.Equal(t, 200, res.StatusCode)
+	assert.Len(t, asObject(body)["metadata"], 5)
+	assert.Equal(t, s.AuthorityURL()+"/v2.0/.well-known/openid-configuration", asObject(body)["tenant_discovery_endpoint"])
+	res, body = u.do(u.request("GET", "https://login.fake.example/other/v2.0/.well-known/openid-configuration", ""))
+	assert.Equal(t, 400, res.StatusCode)
+	assert.Contains(t, string(body), "AADSTS90002")
+}

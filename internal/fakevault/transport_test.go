@@ -185,5 +185,4 @@ func TestTransportDetails(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, data)
 	assert.EqualValues(t, 97, res.ContentLength)
-
 }

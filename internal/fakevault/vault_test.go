@@ -45,6 +45,7 @@ func TestWrapAndUnwrapAgainstCryptoRSA(t *testing.T) {
 				var err error
 				if h == nil {
 					//lint:ignore SA1019 RSA1_5 is what the service offers under that name
+					//lint:ignore SA1019 the service offers it
 					plain, err = rsa.DecryptPKCS1v15(nil, priv, dec(t, got["value"]))
 				} else {
 					plain, err = rsa.DecryptOAEP(h, nil, priv, dec(t, got["value"]), nil)
@@ -55,6 +56,7 @@ func TestWrapAndUnwrapAgainstCryptoRSA(t *testing.T) {
 				// And the other way round.
 				if h == nil {
 					//lint:ignore SA1019 RSA1_5 is what the service offers under that name
+					//lint:ignore SA1019 the service offers it
 					wrapped, err = rsa.EncryptPKCS1v15(rand.Reader, pub, dek)
 				} else {
 					wrapped, err = rsa.EncryptOAEP(h, rand.Reader, pub, dek, nil)
@@ -146,6 +148,11 @@ func TestManagedHSM(t *testing.T) {
 	u := newUser(t, s)
 	assert.Regexp(t, `^Key not found: https://fakehsm\.managedhsm\.azure\.net/keys/k \(Activity ID: [0-9a-f-]{36}\)$`, u.fails("GET", "/keys/k", "", 404, "KeyNotFound", ""))
 	assert.Contains(t, u.fails("POST", "/keys/a_b/create", `{"kty":"RSA"}`, 400, "BadParameter", ""), "Invalid key identifier or name (Activity ID: ")
+	u.fails("GET", "/deletedkeys/k", "", 404, "KeyNotFound", "")
+	u.fails("PUT", "/keys/k", `{"key":{}}`, 400, "BadParameter", "")
+	assert.Contains(t, s.AddKey("added", sharedKeys()[0]), "https://fakehsm.managedhsm.azure.net/keys/added/")
+	assert.Equal(t, "RSA-HSM", u.ok("GET", "/keys/added", "")["key"].(map[string]any)["kty"])
+	u.ok("DELETE", "/keys/added", "")
 	assert.Contains(t, u.fails("POST", "/keys/restore", `{"value":"ZG9lc25vdGV4aXN0"}`, 400, "MalformedBackupBlob", ""), "different crypto domain")
 	res, body = u.do(u.request("POST", s.VaultURL()+"/keys/k/create?api-version=7.3", `{"kty":"RSA"}`))
 	require.Equal(t, 200, res.StatusCode)
@@ -354,6 +361,33 @@ func TestImport(t *testing.T) {
 	u.fails("PUT", "/keys/mine", `{"key":{"kty":"EC","crv":"P-256","d":"AA"}}`, 400, "BadParameter", "")
 	got = u.ok("PUT", "/keys/ec", `{"key":{"kty":"EC","crv":"P-256","d":"`+enc([]byte{7})+`"},"Hsm":true}`)
 	assert.Equal(t, "EC-HSM", got["key"].(map[string]any)["kty"])
+}
+
+// Without a pool the server makes its keys.
+func TestKeysOfAllSizes(t *testing.T) {
+	s := fakevault.New(fakevault.Options{KeyBits: 1024})
+	s.CreateKey("small", 0)
+	u := newUser(t, s)
+	u.ok("POST", "/keys/small/rotate", "")
+	assert.Equal(t, 1024, s.PrivateKey("small", "").N.BitLen())
+	u.ok("POST", "/keys/big/create", `{"kty":"RSA","key_size":3072}`)
+	assert.Equal(t, 3072, s.PrivateKey("big", "").N.BitLen())
+}
+
+func TestRotationPolicies(t *testing.T) {
+	s := newServer(t, fakevault.Options{})
+	s.CreateECKey("k", "P-256")
+	u := newUser(t, s)
+	for period, days := range map[string]float64{"P90D": 90, "P2Y": 730, "P18M": 547} {
+		u.ok("PUT", "/keys/k/rotationpolicy", `{"attributes":{"expiryTime":"`+period+`"},"lifetimeActions":[{"action":{"type":"NOTIFY"},"trigger":{"timeBeforeExpiry":"P30D"}}]}`)
+		exp, err := u.ok("POST", "/keys/k/rotate", "")["attributes"].(map[string]any)["exp"].(json.Number).Int64()
+		require.NoError(t, err)
+		assert.InDelta(t, days, time.Until(time.Unix(exp, 0)).Hours()/24, 4, period)
+	}
+	u.ok("PUT", "/keys/k/rotationpolicy", `{}`)
+	assert.NotContains(t, u.ok("POST", "/keys/k/rotate", "")["attributes"], "exp")
+	u.fails("PUT", "/keys/k/rotationpolicy", `{"attributes":{"expiryTime":"soon"}}`, 400, "BadParameter", "")
+	u.fails("PUT", "/keys/k/rotationpolicy", `{"lifetimeActions":[{"action":{"type":"fly"}}]}`, 400, "BadParameter", "")
 }
 
 func TestRotationAndVersions(t *testing.T) {

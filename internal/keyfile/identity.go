@@ -2,6 +2,7 @@ package keyfile
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // see thumbprint.go
 	"crypto/sha256"
@@ -13,7 +14,7 @@ import (
 
 // identify joins key with its certificate out of certs (DER), as the thumbprint
 // option says. Without any certificate the thumbprint has to be given.
-func identify(key *rsa.PrivateKey, certs [][]byte, option string) (*Identity, error) {
+func identify(key crypto.Signer, public *rsa.PublicKey, certs [][]byte, option string) (*Identity, error) {
 	want, err := parseThumbprint(option)
 	if err != nil {
 		return nil, err
@@ -22,10 +23,10 @@ func identify(key *rsa.PrivateKey, certs [][]byte, option string) (*Identity, er
 		if want == nil {
 			return nil, errors.New("there is no certificate in the file: add it, or give its thumbprint")
 		}
-		return bare(key, want), nil
+		return bare(key, public, want), nil
 	}
 	all, bad := parseCerts(certs)
-	leaf, err := findLeaf(&key.PublicKey, all, want)
+	leaf, err := findLeaf(public, all, want)
 	if err != nil {
 		if bad != nil {
 			return nil, fmt.Errorf("%w; a certificate in the file cannot be read: %w", err, bad)
@@ -34,15 +35,15 @@ func identify(key *rsa.PrivateKey, certs [][]byte, option string) (*Identity, er
 	}
 	s1, s256 := sha1.Sum(leaf.Raw), sha256.Sum256(leaf.Raw) //nolint:gosec // see thumbprint.go
 	return &Identity{
-		Signer: key, Public: &key.PublicKey,
+		Signer: key, Public: public,
 		Leaf: leaf, Chain: chain(leaf, all),
 		SHA1: s1[:], SHA256: s256[:],
 	}, nil
 }
 
 // bare is a key without a certificate in hand, only its thumbprint.
-func bare(key *rsa.PrivateKey, t thumbprint) *Identity {
-	id := &Identity{Signer: key, Public: &key.PublicKey}
+func bare(key crypto.Signer, public *rsa.PublicKey, t thumbprint) *Identity {
+	id := &Identity{Signer: key, Public: public}
 	if len(t) == sha256.Size {
 		id.SHA256 = t
 	} else {

@@ -33,7 +33,7 @@ func Legacy(data []byte, password, thumbprint string) (*Identity, error) {
 	case t == nil:
 		return nil, fmt.Errorf("%w: the file is a key alone: give the thumbprint of the certificate registered for it", ErrThumbprint)
 	}
-	return bare(key, t), nil
+	return bare(key, &key.PublicKey, t), nil
 }
 
 // A keyKindError says that a file is something other than an RSA private key,

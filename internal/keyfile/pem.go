@@ -2,6 +2,8 @@ package keyfile
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -29,7 +31,28 @@ func PEM(data []byte, password, thumbprint string) (*Identity, error) {
 	if err != nil {
 		return nil, fail(ekm.ErrorPEMCertAuthParamsImportForSign, err)
 	}
-	id, err := identify(signer, file.certs, thumbprint)
+	return withCertificate(signer, &signer.PublicKey, file.certs, thumbprint)
+}
+
+// Foreign makes the identity of a key that is out of reach, in hardware or in
+// another vault, with its certificates.
+func Foreign(signer crypto.Signer, chain []*x509.Certificate, thumbprint string) (*Identity, error) {
+	if signer == nil {
+		return nil, fail(ekm.SCPErrInvalidArgument, errors.New("the signer is nil"))
+	}
+	public, ok := signer.Public().(*rsa.PublicKey)
+	if !ok {
+		return nil, fail(ekm.SCPErrNotSupported, errors.New("the signer's key is not an RSA key"))
+	}
+	certs := make([][]byte, len(chain))
+	for i, c := range chain {
+		certs[i] = c.Raw
+	}
+	return withCertificate(signer, public, certs, thumbprint)
+}
+
+func withCertificate(signer crypto.Signer, public *rsa.PublicKey, certs [][]byte, thumbprint string) (*Identity, error) {
+	id, err := identify(signer, public, certs, thumbprint)
 	if err != nil {
 		return nil, fail(ekm.ErrorPEMCertAuthParamsGetThumbprint, err)
 	}

@@ -28,7 +28,7 @@ func PFX(data []byte, password, thumbprint string) (*Identity, error) {
 	if err != nil {
 		return nil, fail(ekm.ErrorPfxCertAuthParamsImportForSign, err)
 	}
-	id, err := identify(signer, file.certs, thumbprint)
+	id, err := identify(signer, &signer.PublicKey, file.certs, thumbprint)
 	if err != nil {
 		return nil, fail(ekm.ErrorPfxCertAuthParamsGetThumbprint, err)
 	}

@@ -1,0 +1,108 @@
+package aad
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/challenge"
+)
+
+// NewReloading is a credential that may change while it is used: load is called
+// for each exchange, about once an hour, and what it returns is the identity of
+// that exchange. A secret from a store, or a file that is replaced in time, thus
+// takes effect without a restart:
+//
+//	cred, err := aad.NewReloading(func(ctx context.Context) (aad.Credential, error) {
+//		pfx, err := os.ReadFile("/run/secrets/app.pfx")
+//		if err != nil {
+//			return nil, err
+//		}
+//		return aad.NewPFX(clientID, pfx, nil)
+//	})
+//
+// If the authority rejects the credential (3303), load is called once more, and
+// the exchange repeated if that gave another one. load is called by at most one
+// goroutine at a time for the same demand. Its errors are returned with their
+// code, or with 3304 if they have none. NewReloading calls it once; the error is
+// what it returned, or 6 (SCPErrInvalidArgument) if it is nil.
+func NewReloading(load func(context.Context) (Credential, error)) (Credential, error) {
+	if load == nil {
+		return nil, invalid("the function that loads the credential is nil")
+	}
+	r := &reloading{load: load}
+	_, err := r.reload(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+type reloading struct {
+	load func(context.Context) (Credential, error)
+	kept cache
+
+	mu   sync.Mutex
+	last Credential
+}
+
+func (r *reloading) cache() *cache { return &r.kept }
+
+func (r *reloading) reload(ctx context.Context) (Credential, error) {
+	cred, err := r.load(ctx)
+	if err == nil && cred == nil {
+		err = errors.New("no credential was loaded")
+	}
+	if err != nil {
+		_, err = usable(Token{}, err, ekm.Local, "")
+		return nil, err
+	}
+	r.mu.Lock()
+	r.last = cred
+	r.mu.Unlock()
+	return cred, nil
+}
+
+func (r *reloading) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
+	cred, err := r.reload(ctx)
+	if err != nil {
+		return Token{}, err
+	}
+	tok, err := cred.token(ctx, x, demand)
+	if !errors.Is(err, ekm.ErrorGetTokenBadCredentials) {
+		return tok, err
+	}
+	// The file may have been replaced between our reading and Entra's check.
+	again, loadErr := r.reload(ctx)
+	if loadErr != nil || again.fingerprint() == cred.fingerprint() {
+		return tok, err
+	}
+	return again.token(ctx, x, demand)
+}
+
+func (r *reloading) fingerprint() [32]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last.fingerprint()
+}
+
+func (r *reloading) notAfter() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end, _ := NotAfter(r.last)
+	return end
+}
+
+// digest is a fingerprint of parts that tells two credentials apart and tells
+// nothing of them.
+func digest(parts ...string) [32]byte {
+	h := sha256.New()
+	for _, p := range parts {
+		sum := sha256.Sum256([]byte(p))
+		h.Write(sum[:])
+	}
+	return [32]byte(h.Sum(nil))
+}

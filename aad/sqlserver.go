@@ -1,0 +1,60 @@
+package aad
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/akv-ekm/ekm"
+)
+
+// ParseSecret is an application given as the SECRET of a SQL Server credential:
+// the client id as 32 hexadecimal digits, immediately followed by the client
+// secret's value.
+//
+// Errors are 2050 if secret is shorter than an id and one character, 2051 if it
+// is longer than 8 KiB, and 6 (SCPErrInvalidArgument) for the mistakes that are
+// usual: hyphens left in the id, an address pasted in place of it, blanks around
+// it, a secret's id in place of its value. 3800 is [NewClientSecret]'s.
+func ParseSecret(secret string) (Credential, error) {
+	const limit = 8 << 10
+	if len(secret) > limit {
+		return nil, secretFault(ekm.SCPErrOutOfMemory, fmt.Errorf("the credential string has %d bytes, the limit is %d", len(secret), limit))
+	}
+	if why := misread(secret); why != nil {
+		return nil, secretFault(ekm.SCPErrInvalidArgument, why)
+	}
+	if len(secret) <= 32 {
+		return nil, secretFault(ekm.SCPErrPasswordTooShort,
+			fmt.Errorf("the credential string has %d characters: 32 digits of client id and the secret's value behind them are needed", len(secret)))
+	}
+	id, err := uuid.Parse(secret[:32])
+	if err != nil {
+		return nil, secretFault(ekm.SCPErrInvalidArgument, errors.New("the credential string does not begin with the 32 hexadecimal digits of a client id"))
+	}
+	return NewClientSecret(id.String(), secret[32:])
+}
+
+// misread recognises what people put into SECRET by mistake. Nothing of it gets
+// into the explanation.
+func misread(s string) error {
+	guid := func(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
+	switch {
+	case strings.TrimSpace(s) != s:
+		return errors.New("there are blanks or a line break around the credential string: take them away")
+	case strings.Contains(strings.ToLower(s[:min(len(s), 12)]), "://"):
+		return errors.New("the credential string begins with an address: the vault belongs into IDENTITY, here go client id and secret")
+	case len(s) >= 36 && guid(s[:36]):
+		return errors.New("there are hyphens in the client id: take them away, but leave those of the secret")
+	case len(s) == 68 && guid(s[32:]):
+		return errors.New("a secret's id follows the client id, not its value: the value is shown only once, when the secret is made")
+	}
+	return nil
+}
+
+func secretFault(code ekm.Code, err error) error {
+	return &ekm.Error{Code: code, Party: ekm.Local, Time: time.Now(), Err: err}
+}
