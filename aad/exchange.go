@@ -24,7 +24,8 @@ const opAcquireToken = "acquireToken"
 // with what Microsoft's page "OAuth 2.0 client credentials flow on the Microsoft
 // identity platform" adds.
 type exchange struct {
-	client                       *wire.Client
+	client                       *wire.Client // to the authority
+	direct                       *wire.Client // to the platform, past any proxy
 	policy                       retry.Policy
 	v1                           bool
 	maxURL, maxRequest, maxReply int
@@ -44,6 +45,13 @@ func newExchange(o *Options) *exchange {
 		transport, x.closeIdle = own, own.CloseIdleConnections
 	}
 	x.client = &wire.Client{Transport: transport, Limits: o.Wire, Timeout: o.Timeout, UserAgent: o.UserAgent, Logger: o.Logger}
+	x.direct = x.client
+	if o.Transport == nil {
+		own := wire.NewTransport(nil)
+		x.direct = &wire.Client{Transport: own, Limits: o.Wire, Timeout: o.Timeout, UserAgent: o.UserAgent, Logger: o.Logger}
+		past := x.closeIdle
+		x.closeIdle = func() { past(); own.CloseIdleConnections() }
+	}
 	return x
 }
 
@@ -82,7 +90,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, form url.Val
 	}
 	r.Header = http.Header{"Client-Request-Id": {r.Correlation}}
 	if len(endpoint) > x.maxURL {
-		return Token{}, x.fail(r, ekm.ErrorGetTokenOutOfMemoryConcatPath, "the token endpoint's URL has %d bytes, the limit is %d", len(endpoint), x.maxURL)
+		return Token{}, x.tooLongURL(r)
 	}
 	body := form.Encode()
 	if len(body) > x.maxRequest {
@@ -99,6 +107,10 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, form url.Val
 		return Token{}, err
 	}
 	return x.read(r, resp, time.Now())
+}
+
+func (x *exchange) tooLongURL(r *wire.Request) error {
+	return x.fail(r, ekm.ErrorGetTokenOutOfMemoryConcatPath, "the token endpoint's URL has %d bytes, the limit is %d", len(r.URL), x.maxURL)
 }
 
 // fail makes the error of a token exchange that never began or whose reply is

@@ -190,6 +190,7 @@ func TestParseErrors(t *testing.T) {
 		{"the authority is another scheme's", `Bearer realm="", PoP authorization="` + windows + `"` + resource, ekm.ErrorGetAADDomainUrlStartPosition},
 		{"garbage claims do not excuse it", `Bearer claims="***"`, ekm.ErrorGetAADDomainUrlStartPosition},
 
+		{"the next quote taken for the closing one", `Bearer authorization="` + windows + `, resource="https://vault.azure.net"`, ekm.ErrorGetAADDomainUrlStopPosition},
 		{"unterminated authority", `Bearer resource="https://vault.azure.net", authorization="` + windows, ekm.ErrorGetAADDomainUrlStopPosition},
 		{"unterminated and empty", `Bearer authorization="`, ekm.ErrorGetAADDomainUrlStopPosition},
 		{"unterminated by an escaped quote", `Bearer authorization="` + windows + `\"`, ekm.ErrorGetAADDomainUrlStopPosition},

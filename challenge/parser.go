@@ -3,6 +3,7 @@ package challenge
 import (
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +27,12 @@ type value struct {
 	open    bool // a quoted-string whose closing quote is missing
 }
 
+// swallowed reports that the closing quote is missing and the next parameter's
+// opening quote was taken for it: authorization="https://x/t, resource="...
+func (v value) swallowed() bool {
+	return strings.HasSuffix(v.raw, "=") && strings.ContainsAny(v.raw, ", ")
+}
+
 // text is the value with quoted-pairs resolved.
 func (v value) text() string {
 	if !v.escaped {
@@ -42,17 +49,21 @@ func (v value) text() string {
 	return b.String()
 }
 
-// get is the value of the first of the names that is there, without case; of a
-// name that is there twice, the first.
+// get is the value of the first of the names that is there and not empty,
+// without case; of a name that is there twice, the first.
 func (s scheme) get(names ...string) value {
+	var empty value
 	for _, name := range names {
-		for _, p := range s.params {
-			if strings.EqualFold(p.name, name) {
-				return p.value
-			}
+		i := slices.IndexFunc(s.params, func(p param) bool { return strings.EqualFold(p.name, name) })
+		if i < 0 {
+			continue
 		}
+		if v := s.params[i].value; v.raw != "" || v.open {
+			return v
+		}
+		empty.present = true
 	}
-	return value{}
+	return empty
 }
 
 // fields yields the challenges of all WWW-Authenticate fields in order. Header

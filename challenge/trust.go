@@ -1,6 +1,7 @@
 package challenge
 
 import (
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func (p Policy) authority(v value, trusted func(host string) bool) (authority, t
 	if !v.present || v.raw == "" && !v.open {
 		return "", "", fail(ekm.ErrorGetAADDomainUrlStartPosition, "the challenge names no authority: neither authorization nor authorization_uri")
 	}
-	if v.open {
+	if v.open || v.swallowed() {
 		return "", "", fail(ekm.ErrorGetAADDomainUrlStopPosition, "the closing quote of the authority is missing")
 	}
 	if limit := orDefault(p.MaxAuthority, 2048); len(v.raw) > limit {
@@ -168,7 +169,7 @@ func (p Policy) allows(resource string) bool {
 func belongs(host, resource string) bool {
 	domain, _, path := strings.Cut(strings.TrimPrefix(resource, "https://"), "/")
 	domain = bareHost(domain)
-	if path {
+	if path || net.ParseIP(host) != nil && host != domain {
 		return false
 	}
 	return host == domain || strings.HasSuffix(host, "."+domain) && strings.Count(domain, ".") >= 2

@@ -71,8 +71,10 @@ func TestParse(t *testing.T) {
 		{"P-384", ecKey("P-384", x384, y384), "EC", "P-384", 384, x384, y384},
 		{"P-521: its x begins with a zero", ecKey("P-521", x521, y521), "EC", "P-521", 521, b64(p521.Gx.Bytes()), b64(p521.Gy.Bytes())},
 		{"P-256K", ecKey("P-256K", xK, yK), "EC", "P-256K", 256, xK, yK},
-		{"EC-HSM", bundle(`"kty":"EC-HSM","crv":"P-256K","x":"jxnB91IzRxD9Z5dBNGoC894xSIa_mYIZ80E3riqNhAU","y":"BXwdU4f0vd6YlLm6RPyzEN6Vct7lQI7gTGLHybdBzkU"`), "EC-HSM", "P-256K", 256,
-			"jxnB91IzRxD9Z5dBNGoC894xSIa_mYIZ80E3riqNhAU", "BXwdU4f0vd6YlLm6RPyzEN6Vct7lQI7gTGLHybdBzkU"},
+		{
+			"EC-HSM", bundle(`"kty":"EC-HSM","crv":"P-256K","x":"jxnB91IzRxD9Z5dBNGoC894xSIa_mYIZ80E3riqNhAU","y":"BXwdU4f0vd6YlLm6RPyzEN6Vct7lQI7gTGLHybdBzkU"`), "EC-HSM", "P-256K", 256,
+			"jxnB91IzRxD9Z5dBNGoC894xSIa_mYIZ80E3riqNhAU", "BXwdU4f0vd6YlLm6RPyzEN6Vct7lQI7gTGLHybdBzkU",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k, err := jwk.Parse([]byte(c.in))
@@ -111,11 +113,15 @@ func TestParseItem(t *testing.T) {
 		"tags":{"key":"value"},"managed":true,"release_policy":{}}`))
 	require.NoError(t, err)
 	assert.Equal(t, []string{"wrapKey", "unwrapKey"}, k.Ops)
-	assert.Equal(t, jwk.Item{ID: kid, Vault: "fakevault", Name: "k", Version: "3e5c4aa19d2744478afee432a5088da4",
-		Attributes: jwk.Attributes{Enabled: true, NotBefore: time.Unix(2208992461, 0).UTC(), Expires: time.Unix(2524611661, 0).UTC(),
+	assert.Equal(t, jwk.Item{
+		ID: kid, Vault: "fakevault", Name: "k", Version: "3e5c4aa19d2744478afee432a5088da4",
+		Attributes: jwk.Attributes{
+			Enabled: true, NotBefore: time.Unix(2208992461, 0).UTC(), Expires: time.Unix(2524611661, 0).UTC(),
 			Created: time.Unix(1656357380, 0).UTC(), Updated: time.Unix(1656357381, 0).UTC(),
-			RecoveryLevel: "CustomizedRecoverable+Purgeable", RecoverableDays: 7, Exportable: true, HSMPlatform: "2"},
-		Tags: map[string]string{"key": "value"}, Managed: true}, k.Item)
+			RecoveryLevel: "CustomizedRecoverable+Purgeable", RecoverableDays: 7, Exportable: true, HSMPlatform: "2",
+		},
+		Tags: map[string]string{"key": "value"}, Managed: true,
+	}, k.Item)
 }
 
 func TestParseErrors(t *testing.T) {

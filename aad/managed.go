@@ -1,0 +1,244 @@
+package aad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/wire"
+)
+
+// A Source is a platform that gives managed identities.
+type Source string
+
+// The sources. The zero Source is the one that the environment tells of, IMDS if
+// it tells of none.
+const (
+	IMDS       Source = "IMDS"        // virtual machines, scale sets, AKS nodes
+	AppService Source = "App Service" // App Service, Functions, Container Apps
+	Arc        Source = "Azure Arc"   // servers elsewhere, with the Arc agent
+)
+
+// ManagedIdentityOptions choose the source and the identity. The zero value is
+// the machine's system-assigned identity, or the only user-assigned one.
+type ManagedIdentityOptions struct {
+	Source Source
+	// One of these names a user-assigned identity.
+	ClientID, ObjectID, ResourceID string
+	// ArcKeyDirectory is where the Arc agent writes the files that prove that
+	// somebody may read them; empty means the agent's own directory.
+	ArcKeyDirectory string
+}
+
+// NewManagedIdentity is the identity that the platform gives to this machine or
+// service. opts may be nil. The environment is read here, once: IDENTITY_ENDPOINT
+// with IDENTITY_HEADER means App Service, with IMDS_ENDPOINT Arc, as in
+// Microsoft's libraries. The platform's endpoint is never asked through a proxy.
+//
+// The error is 6 (SCPErrInvalidArgument): more than one identity is named, or the
+// environment is that of a platform which is not supported (Service Fabric,
+// Azure ML, Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
+func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
+	m := &managed{}
+	if opts != nil {
+		m.options = *opts
+	}
+	named := 0
+	for _, id := range []string{m.options.ClientID, m.options.ObjectID, m.options.ResourceID} {
+		if id != "" {
+			named++
+		}
+	}
+	if named > 1 {
+		return nil, invalid("more than one of ClientID, ObjectID and ResourceID is given")
+	}
+	if err := m.choose(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+type managed struct {
+	options  ManagedIdentityOptions
+	endpoint string
+	header   string // App Service's secret
+	kept     cache
+}
+
+func (m *managed) cache() *cache { return &m.kept }
+
+func (m *managed) fingerprint() [32]byte {
+	return digest(string(m.options.Source), m.options.ClientID, m.options.ObjectID, m.options.ResourceID)
+}
+
+// choose finds the source and its endpoint.
+func (m *managed) choose() error {
+	endpoint, header := os.Getenv("IDENTITY_ENDPOINT"), os.Getenv("IDENTITY_HEADER")
+	if m.options.Source == "" {
+		switch {
+		case os.Getenv("IDENTITY_SERVER_THUMBPRINT") != "":
+			return invalid("the managed identity of Service Fabric is not supported")
+		case endpoint != "" && header != "":
+			m.options.Source = AppService
+		case os.Getenv("MSI_ENDPOINT") != "":
+			return invalid("the managed identities of Azure ML and Cloud Shell are not supported")
+		case endpoint != "" && os.Getenv("IMDS_ENDPOINT") != "":
+			m.options.Source = Arc
+		default:
+			m.options.Source = IMDS
+		}
+	}
+	switch m.options.Source {
+	case IMDS:
+		m.endpoint = "http://169.254.169.254/metadata/identity/oauth2/token"
+	case AppService:
+		if endpoint == "" || header == "" {
+			return invalid("App Service is chosen, but IDENTITY_ENDPOINT and IDENTITY_HEADER are not set")
+		}
+		m.endpoint, m.header = endpoint, header
+	case Arc:
+		if m.endpoint = endpoint; endpoint == "" {
+			m.endpoint = "http://127.0.0.1:40342/metadata/identity/oauth2/token"
+		}
+		if !loopback(m.endpoint) {
+			return invalid("the Azure Arc agent's endpoint is not on this machine")
+		}
+	default:
+		return invalid("there is no source of managed identities called %.40q", m.options.Source)
+	}
+	return nil
+}
+
+func loopback(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.User == nil && (u.Hostname() == "127.0.0.1" || u.Hostname() == "::1" || u.Hostname() == "localhost")
+}
+
+// token asks the platform. While IMDS is being updated it answers 404 or 410, for
+// up to 70 seconds: Microsoft's page "How to use managed identities to acquire an
+// access token", error handling.
+func (m *managed) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
+	wait := 2 * time.Second
+	for waited := time.Duration(0); ; waited += wait {
+		tok, err := m.once(ctx, x, demand)
+		e, ok := errors.AsType[*ekm.Error](err)
+		if !ok || m.options.Source != IMDS || e.Status != http.StatusNotFound && e.Status != http.StatusGone || waited >= 70*time.Second {
+			return tok, err
+		}
+		if waited > 0 {
+			wait = min(2*wait, 25*time.Second)
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+			return tok, err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return tok, err
+		}
+	}
+}
+
+func (m *managed) once(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
+	r := m.request(demand)
+	if len(r.URL) > x.maxURL {
+		return Token{}, x.tooLongURL(r)
+	}
+	resp, err := x.platform(ctx, r, m.options.Source == Arc)
+	if err == nil && resp.Status == http.StatusUnauthorized {
+		if r.Authorization, err = m.arcProof(x, r, resp); err == nil {
+			resp, err = x.platform(ctx, r, false)
+		}
+	}
+	if err != nil {
+		return Token{}, err
+	}
+	return x.read(r, resp, time.Now())
+}
+
+// request is the platform's form of asking; each has its own names for things.
+func (m *managed) request(demand challenge.Challenge) *wire.Request {
+	version, resourceID := "2018-02-01", "msi_res_id"
+	r := &wire.Request{Op: opAcquireToken, Party: ekm.ManagedIdentity, Method: http.MethodGet}
+	switch m.options.Source {
+	case AppService:
+		version, resourceID = "2019-08-01", "mi_res_id"
+		r.Header = http.Header{"X-Identity-Header": {m.header}}
+		r.Secrets = []string{m.header}
+	case Arc:
+		version = "2020-06-01"
+		r.Header = http.Header{"Metadata": {"true"}}
+	default:
+		r.Header = http.Header{"Metadata": {"true"}}
+	}
+	query := url.Values{"api-version": {version}, "resource": {demand.Resource}}
+	for name, value := range map[string]string{"client_id": m.options.ClientID, "object_id": m.options.ObjectID, resourceID: m.options.ResourceID} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	r.URL = m.endpoint + "?" + query.Encode()
+	return r
+}
+
+// platform makes an exchange with the platform's endpoint, past any proxy.
+func (x *exchange) platform(ctx context.Context, r *wire.Request, challenged bool) (*wire.Response, error) {
+	return x.direct.Send(ctx, x.policy, r, true, func(resp *wire.Response) error {
+		if resp.Status == http.StatusOK || challenged && resp.Status == http.StatusUnauthorized {
+			return nil
+		}
+		return x.refused(r, resp)
+	})
+}
+
+// arcProof answers the Arc agent's challenge: "Basic realm=<file>", where being
+// able to read the file is the proof. Which files it may name is checked, since
+// whoever listens on the port could ask for any other.
+func (m *managed) arcProof(x *exchange, r *wire.Request, resp *wire.Response) (string, error) {
+	refuse := func(err error) (string, error) {
+		e := x.refused(r, resp)
+		e.Err = err
+		return "", e
+	}
+	_, path, found := strings.Cut(resp.Header.Get("WWW-Authenticate"), "Basic realm=")
+	if !found {
+		return refuse(errors.New("the Arc agent's challenge names no file"))
+	}
+	path = strings.Trim(strings.TrimSpace(path), `"`)
+	dir := m.options.ArcKeyDirectory
+	if dir == "" {
+		dir = arcKeyDirectory()
+	}
+	if filepath.Clean(path) != path || filepath.Dir(path) != filepath.Clean(dir) || filepath.Ext(path) != ".key" {
+		return refuse(fmt.Errorf("the Arc agent's challenge names a file that is no .key file in %s", dir))
+	}
+	const limit = 4096
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > limit {
+		return refuse(errors.New("the Arc agent's key file cannot be read, or is no regular file of at most 4096 bytes; is the account a member of the himds group?"))
+	}
+	key, err := os.ReadFile(path)
+	if err != nil {
+		return refuse(errors.New("the Arc agent's key file cannot be read; is the account a member of the himds group?"))
+	}
+	r.Secrets = append(r.Secrets, string(key))
+	return "Basic " + string(key), nil
+}
+
+func arcKeyDirectory() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.Getenv("ProgramData"), "AzureConnectedMachineAgent", "Tokens")
+	}
+	return "/var/opt/azcmagent/tokens"
+}

@@ -1,0 +1,81 @@
+package aad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/challenge"
+)
+
+// WorkloadIdentityOptions name the application and the file of a workload
+// identity. What is empty is taken from the environment, as the workload identity
+// webhook of AKS sets it.
+type WorkloadIdentityOptions struct {
+	ClientID  string // else AZURE_CLIENT_ID
+	TokenFile string // else AZURE_FEDERATED_TOKEN_FILE
+}
+
+// NewWorkloadIdentity is an application that trusts another issuer's tokens, such
+// as those that Kubernetes writes into a file (workload identity federation). The
+// file is read for each exchange, as it changes within the hour. opts may be nil.
+// The tenant is the one that the vault demands; AZURE_TENANT_ID is not needed.
+//
+// The error is 6 (SCPErrInvalidArgument) if client id or file are not known. A
+// file that cannot be read fails the exchange, with 3304.
+func NewWorkloadIdentity(opts *WorkloadIdentityOptions) (Credential, error) {
+	w := &workload{}
+	if opts != nil {
+		w.options = *opts
+	}
+	if w.options.ClientID == "" {
+		w.options.ClientID = os.Getenv("AZURE_CLIENT_ID")
+	}
+	if w.options.TokenFile == "" {
+		w.options.TokenFile = os.Getenv("AZURE_FEDERATED_TOKEN_FILE")
+	}
+	if !credentials(w.options.ClientID) || w.options.TokenFile == "" {
+		return nil, invalid("client id or token file of the workload identity is not given: neither in the options nor by AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE")
+	}
+	return w, nil
+}
+
+type workload struct {
+	options WorkloadIdentityOptions
+	kept    cache
+}
+
+func (w *workload) cache() *cache { return &w.kept }
+
+func (w *workload) fingerprint() [32]byte { return digest(w.options.ClientID, w.options.TokenFile) }
+
+func (w *workload) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
+	federated, err := readToken(w.options.TokenFile)
+	if err != nil {
+		return usable(Token{}, err, ekm.Local, "")
+	}
+	return x.post(ctx, demand, assertionForm(w.options.ClientID, federated), federated)
+}
+
+// readToken reads a federated token, which is short.
+func readToken(path string) (string, error) {
+	const limit = 32 << 10
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("the federated token: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return "", fmt.Errorf("the federated token: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if len(text) > limit || !credentials(token) {
+		return "", errors.New("the federated token's file is empty, too long, or holds something else")
+	}
+	return token, nil
+}
