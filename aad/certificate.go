@@ -3,6 +3,7 @@ package aad
 import (
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -72,7 +73,14 @@ func NewPEM(clientID string, pem []byte, opts *CertificateOptions) (Credential, 
 // key is not RSA.
 func NewSigner(clientID string, signer crypto.Signer, chain []*x509.Certificate, opts *CertificateOptions) (Credential, error) {
 	o := certificateOptions(opts)
-	id, err := keyfile.Foreign(signer, chain, o.Thumbprint)
+	if signer == nil {
+		return nil, invalid("the signer is nil")
+	}
+	public, ok := signer.Public().(*rsa.PublicKey)
+	if !ok {
+		return nil, &ekm.Error{Code: ekm.SCPErrNotSupported, Party: ekm.Local, Time: time.Now(), Err: errors.New("the signer's key is not an RSA key")}
+	}
+	id, err := keyfile.Foreign(signer, public, chain, o.Thumbprint)
 	if err != nil {
 		return nil, err
 	}

@@ -35,18 +35,13 @@ func PEM(data []byte, password, thumbprint string) (*Identity, error) {
 }
 
 // Foreign makes the identity of a key that is out of reach, in hardware or in
-// another vault, with its certificates.
-func Foreign(signer crypto.Signer, chain []*x509.Certificate, thumbprint string) (*Identity, error) {
-	if signer == nil {
-		return nil, fail(ekm.SCPErrInvalidArgument, errors.New("the signer is nil"))
-	}
-	public, ok := signer.Public().(*rsa.PublicKey)
-	if !ok {
-		return nil, fail(ekm.SCPErrNotSupported, errors.New("the signer's key is not an RSA key"))
-	}
-	certs := make([][]byte, len(chain))
-	for i, c := range chain {
-		certs[i] = c.Raw
+// another vault, with its certificates. public is signer's public key.
+func Foreign(signer crypto.Signer, public *rsa.PublicKey, chain []*x509.Certificate, thumbprint string) (*Identity, error) {
+	var certs [][]byte
+	for _, c := range chain {
+		if c != nil {
+			certs = append(certs, c.Raw)
+		}
 	}
 	return withCertificate(signer, public, certs, thumbprint)
 }
