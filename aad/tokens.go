@@ -163,14 +163,16 @@ func (t *Tokens) refresh(k key, c challenge.Challenge) {
 	})
 }
 
+// Known returns what the vault at host demands, if an earlier answer told.
+func (t *Tokens) Known(host string) (challenge.Challenge, bool) {
+	return t.credential.cache().demand(host)
+}
+
 // Challenge returns what the vault at host demands: what was learnt from an
 // earlier answer, else what ask finds out. ask runs at most once at a time for
 // each host, for all who share the credential.
 func (t *Tokens) Challenge(ctx context.Context, host string, ask func(context.Context) (challenge.Challenge, error)) (challenge.Challenge, error) {
 	store := t.credential.cache()
-	if c, ok := store.demand(host); ok {
-		return c, nil
-	}
 	c, err := store.asks.Do(ctx, host, func(ctx context.Context) (challenge.Challenge, error) {
 		if c, ok := store.demand(host); ok {
 			return c, nil

@@ -140,8 +140,8 @@ func (c *Client) page(ctx context.Context, op operation, path, next string) (jwk
 
 // wireValue is the request and the reply that carry bytes in base64url.
 type wireValue struct {
-	KID   string           `json:"kid"`
-	Value *json.RawMessage `json:"value"`
+	KID   string `json:"kid"`
+	Value string `json:"value"`
 }
 
 // BackupKey backs up all versions of a key into a blob that only the service can
@@ -183,14 +183,15 @@ func (c *Client) RestoreKey(ctx context.Context, backup []byte) (*Key, error) {
 func (k *call) value(body []byte) (kid string, value []byte, err error) {
 	codes := k.family.codes()
 	var w wireValue
-	if err := json.Unmarshal(body, &w); err != nil {
+	err = json.Unmarshal(body, &w)
+	mistyped, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if err != nil && !(ok && mistyped.Field != "") {
 		return "", nil, k.undecodable(codes.json, "the reply is not the JSON that was expected")
 	}
-	text := ""
-	if w.Value == nil || json.Unmarshal(*w.Value, &text) != nil || text == "" || k.family != backupFamily && w.KID == "" {
+	if err != nil || w.Value == "" || k.family != backupFamily && w.KID == "" {
 		return "", nil, k.undecodable(codes.member, "the reply has no value, or no kid to go with it")
 	}
-	if value, err = b64.Decode(text); err != nil {
+	if value, err = b64.Decode(w.Value); err != nil {
 		return "", nil, k.undecodable(codes.decode, "the reply's value is not base64url")
 	}
 	return w.KID, value, nil

@@ -21,7 +21,7 @@ type call struct {
 	client      *Client
 	url         string
 	body        []byte
-	secret      string // what body holds and no error may
+	secret      []byte // the part of body that no error may hold
 	correlation string
 	answer      *wire.Response // once there is one
 }
@@ -110,14 +110,10 @@ func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, e
 
 // request is the call's request without token and body.
 func (k *call) request() *wire.Request {
-	r := &wire.Request{
+	return &wire.Request{
 		Op: k.name, Party: ekm.Vault, Host: k.client.host,
-		Method: k.method, URL: k.url, Correlation: k.correlation,
+		Method: k.method, URL: k.url, Correlation: k.correlation, Secret: k.secret,
 	}
-	if k.secret != "" {
-		r.Secrets = []string{k.secret}
-	}
-	return r
 }
 
 // demand is what the vault demands: preset, known, or asked for with the call's
@@ -127,11 +123,12 @@ func (c *Client) demand(ctx context.Context, k *call) (challenge.Challenge, erro
 	if c.preset.Authority != "" {
 		return c.preset, nil
 	}
-	demand, err := c.tokens.Challenge(ctx, c.host, func(ctx context.Context) (challenge.Challenge, error) {
-		return c.probe(ctx, k)
-	})
-	if err != nil {
-		return challenge.Challenge{}, err
+	demand, known := c.tokens.Known(c.host)
+	if !known {
+		var err error
+		if demand, err = c.tokens.Challenge(ctx, c.host, func(ctx context.Context) (challenge.Challenge, error) { return c.probe(ctx, k) }); err != nil {
+			return challenge.Challenge{}, err
+		}
 	}
 	return demand, c.believe(demand)
 }
@@ -167,7 +164,8 @@ func (c *Client) believe(demand challenge.Challenge) error {
 	if err := c.opts.Trust.Check(demand, c.host); err != nil {
 		return err
 	}
-	c.believed.Store(&demand)
+	checked := demand // of its own, so that the usual case allocates nothing
+	c.believed.Store(&checked)
 	return nil
 }
 

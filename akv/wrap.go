@@ -78,7 +78,7 @@ func (c *Client) convert(ctx context.Context, op operation, name, version, actio
 	if len(k.body) > limits.Request {
 		return Result{}, k.fail(codes.request, "the request has %d bytes, the limit is %d", len(k.body), limits.Request)
 	}
-	k.secret = base64.RawURLEncoding.EncodeToString(value)
+	k.secret = k.body[len(k.body)-base64.RawURLEncoding.EncodedLen(len(value))-len(`"}`) : len(k.body)-len(`"}`)]
 	body, err := k.do(ctx)
 	if err != nil {
 		return Result{}, err

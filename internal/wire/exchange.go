@@ -25,6 +25,7 @@ type exchange struct {
 	host   string
 	step   atomic.Int32 // index into phases
 	proxy  atomic.Value // string: address of the proxy in use, without user and password
+	hooks  httptrace.ClientTrace
 }
 
 type exchangeKey struct{}
@@ -58,13 +59,14 @@ func (x *exchange) phase() ekm.Phase { return phases[x.step.Load()] }
 // trace learns the phase from the transport. Only these five hooks: the net
 // package's own cost more than they tell, see dial.
 func (x *exchange) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
+	x.hooks = httptrace.ClientTrace{
 		GetConn:              func(string) { x.dialing() },
 		TLSHandshakeStart:    func() { x.enter(ekm.PhaseTLS) },
 		GotConn:              func(httptrace.GotConnInfo) { x.enter(ekm.PhaseWrite) },
 		WroteRequest:         func(i httptrace.WroteRequestInfo) { x.wrote(i.Err) },
 		GotFirstResponseByte: func() { x.enter(ekm.PhaseHeader) },
 	}
+	return &x.hooks
 }
 
 func (x *exchange) wrote(err error) {
@@ -131,7 +133,7 @@ func (x *exchange) readBody(resp *http.Response) ([]byte, error) {
 	case declared > limit:
 		return nil, fmt.Errorf("%w: %d bytes, limit %d", errDeclared, declared, limit)
 	}
-	r := &heldReader{r: io.LimitReader(resp.Body, limit+1), x: x}
+	r := &heldReader{r: resp.Body, x: x, left: limit + 1}
 	defer r.release()
 	var buf bytes.Buffer
 	if declared > 0 {
@@ -149,16 +151,22 @@ func (x *exchange) readBody(resp *http.Response) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// A heldReader charges what it reads to the client's common budget.
+// A heldReader reads up to a limit, and charges what it reads to the client's
+// common budget.
 type heldReader struct {
-	r io.Reader
-	x *exchange
-	n int64
+	r    io.Reader
+	x    *exchange
+	n    int64
+	left int64
 }
 
 func (h *heldReader) Read(p []byte) (int, error) {
-	n, err := h.r.Read(p)
+	if h.left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := h.r.Read(p[:min(int64(len(p)), h.left)])
 	h.n += int64(n)
+	h.left -= int64(n)
 	if h.x.client.held.Add(int64(n)) > h.x.limits.Held {
 		return n, fmt.Errorf("%w of %d bytes", errHeld, h.x.limits.Held)
 	}

@@ -57,7 +57,7 @@ func holdsAny(s string, secrets []string) bool {
 // secrets lists what must not come back. Shorter ones than four bytes are left
 // out: they would be found everywhere.
 func (r *Request) secrets() []string {
-	all := append([]string{string(r.Body)}, r.Secrets...)
+	all := append([]string{string(r.Body), string(r.Secret)}, r.Secrets...)
 	if _, credentials, ok := strings.Cut(r.Authorization, " "); ok {
 		all = append(all, strings.TrimSpace(credentials))
 	} else {

@@ -71,7 +71,8 @@ type Request struct {
 	ContentType   string      // of Body
 	Header        http.Header // further fields, or nil; canonical names
 	Body          []byte      // nil: none
-	Secrets       []string    // what must not come back in an error, besides Authorization and Body
+	Secret        []byte      // the part of Body that is secret by itself, or nil
+	Secrets       []string    // what else must not come back in an error, besides Authorization and Body
 }
 
 // A Response was read completely. The caller owns it.
@@ -150,16 +151,13 @@ func (x *exchange) request(ctx context.Context, c *Client, r *Request) (*http.Re
 	for name, values := range r.Header {
 		header[name] = values
 	}
-	set := func(name, value string) {
-		if value != "" {
-			header[name] = []string{value}
+	names := [...]string{"Accept", "User-Agent", "Authorization", "Content-Type", "X-Ms-Client-Request-Id"}
+	values := [...]string{"application/json", c.UserAgent, r.Authorization, r.ContentType, r.Correlation}
+	for i, name := range names {
+		if values[i] != "" {
+			header[name] = values[i : i+1 : i+1]
 		}
 	}
-	set("Accept", "application/json")
-	set("User-Agent", c.UserAgent)
-	set("Authorization", r.Authorization)
-	set("Content-Type", r.ContentType)
-	set("X-Ms-Client-Request-Id", r.Correlation)
 	if !validHeader(header) {
 		return nil, errHeaderValue
 	}
