@@ -59,9 +59,10 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
 // MarshalJSON keeps the value out of JSON, which structured logs are made of.
 func (t Token) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", fmt.Sprint(t)), nil }
 
-// A TokenSource obtains tokens in a way of its own. Token is called by at most
-// one goroutine at a time for the same demand, and again only when its last
-// token is about to expire or was rejected; it need not cache. c.Scope is what
+// A TokenSource obtains tokens in a way of its own. Token is called when there is
+// no token yet, and again when the last one is about to expire or was rejected,
+// as a rule by one goroutine at a time; it need not cache, and must not answer
+// with a token that was rejected. Its ctx ends when nobody waits any more. c.Scope is what
 // to ask for, c.Tenant where, and c.Claims must be passed on if it is not empty.
 type TokenSource interface {
 	Token(ctx context.Context, c challenge.Challenge) (Token, error)

@@ -14,6 +14,7 @@ import (
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/wire"
+	"github.com/akv-ekm/ekm/proxy"
 	"github.com/akv-ekm/ekm/retry"
 )
 
@@ -41,7 +42,11 @@ func newExchange(o *Options) *exchange {
 	}
 	transport := o.Transport
 	if transport == nil {
-		own := wire.NewTransport(o.Proxy.Proxy)
+		selector := o.Proxy
+		if selector == nil {
+			selector = proxy.New(proxy.Settings{}) // which keeps what it has read
+		}
+		own := wire.NewTransport(selector.Proxy)
 		transport, x.closeIdle = own, own.CloseIdleConnections
 	}
 	x.client = &wire.Client{Transport: transport, Limits: o.Wire, Timeout: o.Timeout, UserAgent: o.UserAgent, Logger: o.Logger}

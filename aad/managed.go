@@ -2,6 +2,7 @@ package aad
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -127,10 +128,14 @@ func loopback(address string) bool {
 // up to 70 seconds: Microsoft's page "How to use managed identities to acquire an
 // access token", error handling.
 func (m *managed) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
-	wait := 2 * time.Second
+	wait, attempts := 2*time.Second, 0
 	for waited := time.Duration(0); ; waited += wait {
 		tok, err := m.once(ctx, x, demand)
 		e, ok := errors.AsType[*ekm.Error](err)
+		if ok {
+			attempts += e.Attempts
+			e.Attempts = attempts
+		}
 		if !ok || m.options.Source != IMDS || e.Status != http.StatusNotFound && e.Status != http.StatusGone || waited >= 70*time.Second {
 			return tok, err
 		}
@@ -198,7 +203,15 @@ func (x *exchange) platform(ctx context.Context, r *wire.Request, challenged boo
 		if resp.Status == http.StatusOK || challenged && resp.Status == http.StatusUnauthorized {
 			return nil
 		}
-		return x.refused(r, resp)
+		e := x.refused(r, resp)
+		// App Service has a form of its own.
+		var said struct {
+			Message string `json:"message"`
+		}
+		if e.Message == "" && json.Unmarshal(resp.Body, &said) == nil {
+			e.Message = r.Clean(said.Message, 512)
+		}
+		return e
 	})
 }
 

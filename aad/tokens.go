@@ -74,7 +74,8 @@ func NewTokens(cred Credential, opts *Options) *Tokens {
 }
 
 // Close ends refreshes in the background and closes idle connections of our own.
-// The credential and its tokens remain of use to others.
+// The credential and its tokens remain of use to others. Calls after Close work,
+// but nothing is refreshed ahead any more.
 func (t *Tokens) Close() {
 	t.end()
 	t.exchange.close()
@@ -87,6 +88,9 @@ func (t *Tokens) Close() {
 // with Party [ekm.Authority]; 38xx if the proof of identity could not be made.
 // If ctx ends first, its error.
 func (t *Tokens) Get(ctx context.Context, c challenge.Challenge) (Token, error) {
+	if ctx == nil {
+		return Token{}, invalid("the context is nil")
+	}
 	c.Claims = ""
 	k := key{t.exchange.v1, c.Authority, c.Resource}
 	store := t.credential.cache()
@@ -107,6 +111,9 @@ func (t *Tokens) Get(ctx context.Context, c challenge.Challenge) (Token, error) 
 // from the cache if somebody was faster, else a new one, which carries c's
 // Claims. Errors are those of Get.
 func (t *Tokens) Renew(ctx context.Context, c challenge.Challenge, rejected Token) (Token, error) {
+	if ctx == nil {
+		return Token{}, invalid("the context is nil")
+	}
 	k := key{t.exchange.v1, c.Authority, c.Resource}
 	t.credential.cache().drop(k, rejected)
 	return t.fly(ctx, k, c, rejected)
@@ -115,14 +122,14 @@ func (t *Tokens) Renew(ctx context.Context, c challenge.Challenge, rejected Toke
 // fly joins or starts the exchange for k.
 func (t *Tokens) fly(ctx context.Context, k key, c challenge.Challenge, rejected Token) (Token, error) {
 	store := t.credential.cache()
-	tok, err := store.flights.Do(ctx, flightKey{k, c.Claims}, func(ctx context.Context) (Token, error) {
+	tok, err := store.flights.Do(ctx, flightKey{k: k, claims: c.Claims}, func(ctx context.Context) (Token, error) {
 		// Somebody may have landed between our look and this flight.
 		if tok, _, err := store.get(k, time.Now()); err != nil || tok.Value != "" && tok.Value != rejected.Value {
 			return tok, err
 		}
 		tok, err := t.credential.token(ctx, t.exchange, c)
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !ownFault(err) {
 				store.fail(k, err, time.Now())
 			}
 			return Token{}, err
@@ -130,29 +137,46 @@ func (t *Tokens) fly(ctx context.Context, k key, c challenge.Challenge, rejected
 		store.put(k, tok, time.Now())
 		return tok, nil
 	})
-	return tok, gaveUp(err, c.Authority)
+	return tok, gaveUp(err, opAcquireToken, hostOf(c.Authority))
 }
 
 // gaveUp tells of a caller whose context ended while it waited for what another
-// goroutine does; there is no exchange of its own to blame. Other errors it
-// returns as they are.
-func gaveUp(err error, address string) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*ekm.Error](err); ok {
+// goroutine does: with how far that had got if nobody else waits for it, else
+// with a code that blames nobody. Other errors it returns as they are.
+func gaveUp(err error, op, host string) error {
+	left, ok := errors.AsType[*flight.Left](err)
+	if !ok {
 		return err
 	}
-	return &ekm.Error{
-		Code: ekm.SCPErrFailure, Op: opAcquireToken, Party: ekm.Local, Host: hostOf(address), Time: time.Now(),
-		Err: fmt.Errorf("gave up waiting: %w", err),
+	if e, ok := errors.AsType[*ekm.Error](left.Last); ok {
+		full := *e
+		if e.Err == nil {
+			full.Err = left.Cause
+		} else if !errors.Is(e.Err, left.Cause) {
+			full.Err = fmt.Errorf("%w: %w", e.Err, left.Cause)
+		}
+		return &full
 	}
+	return &ekm.Error{
+		Code: ekm.SCPErrFailure, Op: op, Party: ekm.Local, Host: host, Time: time.Now(),
+		Err: fmt.Errorf("gave up waiting: %w", left.Cause),
+	}
+}
+
+// ownFault reports a failure that lies with this client's own settings: clients
+// that share the credential may have better ones.
+func ownFault(err error) bool {
+	e, ok := errors.AsType[*ekm.Error](err)
+	return ok && (e.Party == ekm.Proxy || e.Phase == ekm.PhasePrepare)
 }
 
 // refresh gets the next token in the background.
 func (t *Tokens) refresh(k key, c challenge.Challenge) {
+	if t.life.Err() != nil {
+		return
+	}
 	store := t.credential.cache()
-	store.flights.Go(t.life, flightKey{k: k}, func(ctx context.Context) (Token, error) {
+	store.flights.Go(t.life, flightKey{k: k, ahead: true}, func(ctx context.Context) (Token, error) {
 		tok, err := t.credential.token(ctx, t.exchange, c)
 		if err != nil {
 			t.logger.LogAttrs(ctx, slog.LevelWarn, "token not refreshed ahead of its end", slog.Any("error", err))
@@ -172,6 +196,9 @@ func (t *Tokens) Known(host string) (challenge.Challenge, bool) {
 // earlier answer, else what ask finds out. ask runs at most once at a time for
 // each host, for all who share the credential.
 func (t *Tokens) Challenge(ctx context.Context, host string, ask func(context.Context) (challenge.Challenge, error)) (challenge.Challenge, error) {
+	if ctx == nil {
+		return challenge.Challenge{}, invalid("the context is nil")
+	}
 	store := t.credential.cache()
 	c, err := store.asks.Do(ctx, host, func(ctx context.Context) (challenge.Challenge, error) {
 		if c, ok := store.demand(host); ok {
@@ -183,8 +210,12 @@ func (t *Tokens) Challenge(ctx context.Context, host string, ask func(context.Co
 		}
 		return c, err
 	})
-	return c, gaveUp(err, "https://"+host)
+	return c, gaveUp(err, "", host)
 }
+
+// Forget drops what is known of the vault at host, so that it is asked again:
+// for when the authority that it named knows no such tenant or application.
+func (t *Tokens) Forget(host string) { t.credential.cache().forget(host) }
 
 // Learn notes what the vault at host demands, as a later answer of its tells.
 func (t *Tokens) Learn(host string, c challenge.Challenge) { t.credential.cache().learn(host, c) }
@@ -198,6 +229,9 @@ type key struct {
 type flightKey struct {
 	k      key
 	claims string
+	// ahead marks a refresh in the background. It ends with the Tokens that began
+	// it, so nobody else may wait for it.
+	ahead bool
 }
 
 // A cache keeps one credential's tokens, recent failures, and what the vaults
@@ -226,6 +260,7 @@ type failure struct {
 const (
 	sharedFailure = time.Second      // how long a failed exchange answers for later callers
 	refreshPause  = 30 * time.Second // between two attempts to refresh ahead
+	maxKept       = 1000             // tokens, failures, demands; a vault that names a new tenant each time ends there
 )
 
 // get returns the token for k, and whether it is time to refresh it; or the
@@ -262,7 +297,7 @@ func (c *cache) put(k key, tok Token, now time.Time) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.tokens == nil {
+	if c.tokens == nil || len(c.tokens) >= maxKept {
 		c.tokens = make(map[key]*kept)
 	}
 	c.tokens[k] = e
@@ -281,7 +316,7 @@ func (c *cache) drop(k key, rejected Token) {
 func (c *cache) fail(k key, err error, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.failed == nil {
+	if c.failed == nil || len(c.failed) >= maxKept {
 		c.failed = make(map[key]failure)
 	}
 	c.failed[k] = failure{err, now.Round(0).Add(sharedFailure)}
@@ -294,11 +329,17 @@ func (c *cache) demand(host string) (challenge.Challenge, bool) {
 	return d, ok
 }
 
+func (c *cache) forget(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.demands, host)
+}
+
 func (c *cache) learn(host string, d challenge.Challenge) {
 	d.Claims, d.Error = "", "" // of one answer, not of the vault
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.demands == nil {
+	if c.demands == nil || len(c.demands) >= maxKept {
 		c.demands = make(map[string]challenge.Challenge)
 	}
 	c.demands[host] = d

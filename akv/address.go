@@ -51,12 +51,12 @@ func vaultName(s string) bool {
 
 // keyPath is the path of an action on a key. The name is escaped, so that it
 // cannot reach another resource.
-func keyPath(name, action string) (string, error) {
+func (op operation) keyPath(name, action string) (string, error) {
 	if name == "" {
-		return "", invalid("the key's name is empty")
+		return "", op.invalid("the key's name is empty")
 	}
 	if name == "." || name == ".." {
-		return "", invalid("%q is not the name of a key", name)
+		return "", op.invalid("%q is not the name of a key", name)
 	}
 	return "/keys/" + url.PathEscape(name) + action, nil
 }
@@ -64,9 +64,9 @@ func keyPath(name, action string) (string, error) {
 // versionPath is the path of an action on a version of a key, or of the version
 // itself. For the newest version the element stays empty, as the REST reference
 // has it: /keys/name/ and /keys/name//wrapkey.
-func versionPath(name, version, action string) (string, error) {
+func (op operation) versionPath(name, version, action string) (string, error) {
 	if version == "." || version == ".." {
-		return "", invalid("%q is not the version of a key", version)
+		return "", op.invalid("%q is not the version of a key", version)
 	}
-	return keyPath(name, "/"+url.PathEscape(version)+action)
+	return op.keyPath(name, "/"+url.PathEscape(version)+action)
 }

@@ -12,7 +12,8 @@
 // a [aad.Credential] goes out without token, body and key bytes, and the answer,
 // a 401, says whom to ask for a token. A cold call makes three requests, each
 // later one makes one; any number of goroutines on a cold client share the first
-// two. When the vault rejects a token, the call gets a new one and is repeated once.
+// two. When the vault rejects a token, the call gets a new one and is repeated
+// once, and once more if the vault then wants claims in it.
 //
 // # Errors
 //
@@ -35,9 +36,9 @@
 package akv
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -113,7 +114,7 @@ type Client struct {
 // what it knows of vaults.
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
-// Options.Authority none of an authority, or cred is nil.
+// Options.Authority, Resource or APIVersion none of its kind, or cred is nil.
 func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -122,6 +123,9 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	c.opts.Limits = opts.Limits.withDefaults()
 	if c.opts.APIVersion == "" {
 		c.opts.APIVersion = "7.4"
+	}
+	if strings.Trim(c.opts.APIVersion, "0123456789abcdefghijklmnopqrstuvwxyz.-") != "" {
+		return nil, invalid("Options.APIVersion is no version: %.40q", c.opts.APIVersion)
 	}
 	var err error
 	if c.host, err = vaultHost(vault, opts.VaultSuffix); err != nil {
@@ -134,16 +138,19 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	if c.preset, err = presetDemand(opts, c.host); err != nil {
 		return nil, err
 	}
+	if c.opts.Proxy == nil {
+		c.opts.Proxy = proxy.New(proxy.Settings{}) // which keeps what it has read
+	}
 	transport := opts.Transport
 	if transport == nil {
-		own := wire.NewTransport(opts.Proxy.Proxy)
+		own := wire.NewTransport(c.opts.Proxy.Proxy)
 		transport, c.closeIdle = own, own.CloseIdleConnections
 	}
 	limits := c.opts.Limits.exchange()
 	agent := fmt.Sprintf("akv-ekm/%s (%s; %s)", Version, runtime.Version(), runtime.GOOS)
 	c.wire = &wire.Client{Transport: transport, Limits: limits, Timeout: opts.Timeout, UserAgent: agent, Logger: opts.Logger}
 	c.tokens = aad.NewTokens(cred, &aad.Options{
-		Transport: opts.Transport, Proxy: opts.Proxy, Retry: opts.Retry, Timeout: opts.Timeout,
+		Transport: opts.Transport, Proxy: c.opts.Proxy, Retry: opts.Retry, Timeout: opts.Timeout,
 		Logger: opts.Logger, UserAgent: agent, V1: opts.V1,
 		MaxURL: c.opts.Limits.URL, MaxRequest: c.opts.Limits.Request, MaxReply: c.opts.Limits.Token, Wire: limits,
 	})
@@ -151,7 +158,7 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 }
 
 // Close ends what the client does in the background and closes idle connections
-// of its own. Calls under way are not disturbed.
+// of its own. Calls under way are not disturbed, and calls after Close work.
 func (c *Client) Close() {
 	c.tokens.Close()
 	if c.closeIdle != nil {
@@ -162,6 +169,9 @@ func (c *Client) Close() {
 // presetDemand is what the options say in place of the vault, or the zero value.
 func presetDemand(o *Options, host string) (challenge.Challenge, error) {
 	if o.Authority == "" {
+		if o.Resource != "" {
+			return challenge.Challenge{}, invalid("Options.Resource is of use only with Options.Authority")
+		}
 		return challenge.Challenge{}, nil
 	}
 	u, err := url.Parse(strings.TrimRight(o.Authority, "/"))
@@ -170,8 +180,15 @@ func presetDemand(o *Options, host string) (challenge.Challenge, error) {
 	}
 	resource := strings.TrimRight(o.Resource, "/")
 	if resource == "" {
-		_, domain, _ := strings.Cut(host, ".")
+		name := (&url.URL{Host: host}).Hostname()
+		_, domain, _ := strings.Cut(name, ".")
+		if net.ParseIP(name) != nil || !strings.Contains(domain, ".") {
+			return challenge.Challenge{}, invalid("no resource can be told from the vault's host %.100q: give Options.Resource", host)
+		}
 		resource = "https://" + domain
+	}
+	if r, err := url.Parse(resource); err != nil || r.Scheme != "https" || r.Host == "" || strings.HasSuffix(resource, "/.default") {
+		return challenge.Challenge{}, invalid("Options.Resource is not an https URL such as https://vault.azure.net: %.100q", o.Resource)
 	}
 	return challenge.Challenge{
 		Authority: u.String(), Tenant: u.Path[strings.LastIndexByte(u.Path, '/')+1:],
@@ -179,13 +196,9 @@ func presetDemand(o *Options, host string) (challenge.Challenge, error) {
 	}, nil
 }
 
-func invalid(format string, args ...any) error {
-	return &ekm.Error{Code: ekm.SCPErrInvalidArgument, Party: ekm.Local, Err: fmt.Errorf(format, args...), Time: time.Now()}
-}
+func invalid(format string, args ...any) error { return operation{}.invalid(format, args...) }
 
-func checkContext(ctx context.Context) error {
-	if ctx == nil {
-		return invalid("the context is nil")
-	}
-	return nil
+// invalid is the error for an argument that cannot be sent.
+func (op operation) invalid(format string, args ...any) error {
+	return &ekm.Error{Code: ekm.SCPErrInvalidArgument, Op: op.name, Party: ekm.Local, Err: fmt.Errorf(format, args...), Time: time.Now()}
 }

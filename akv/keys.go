@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -26,7 +27,7 @@ type KeyItem = jwk.Item
 // the permission; 3 (SCPErrNotSupported) for kinds and sizes of keys that
 // package jwk does not know.
 func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error) {
-	path, err := versionPath(name, version, "")
+	path, err := opGetKey().versionPath(name, version, "")
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +37,7 @@ func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error)
 // RotateKey makes a new version of a key, by the key's rotation policy or at
 // once like its newest version, and returns it. Codes are those of GetKey.
 func (c *Client) RotateKey(ctx context.Context, name string) (*Key, error) {
-	path, err := keyPath(name, "/rotate")
+	path, err := opRotateKey().keyPath(name, "/rotate")
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func (c *Client) Keys(ctx context.Context) iter.Seq2[KeyItem, error] {
 
 // KeyVersions lists the versions of a key like [Client.Keys].
 func (c *Client) KeyVersions(ctx context.Context, name string) iter.Seq2[KeyItem, error] {
-	path, err := keyPath(name, "/versions")
+	path, err := opKeyVersions().keyPath(name, "/versions")
 	if err != nil {
 		return func(yield func(KeyItem, error) bool) { yield(KeyItem{}, err) }
 	}
@@ -83,6 +84,9 @@ func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[
 		next := ""
 		for empty := 0; ; {
 			page, err := c.page(ctx, op, path, next)
+			if err == nil && page.Next != "" && page.Next == next {
+				err = unending(op, "the vault's page links to itself")
+			}
 			if err == nil && len(page.Items) == 0 {
 				err = tooManyEmpty(op, &empty)
 			} else {
@@ -109,12 +113,13 @@ func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[
 func tooManyEmpty(op operation, n *int) error {
 	const limit = 1000
 	if *n++; *n > limit {
-		return &ekm.Error{
-			Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Time: time.Now(),
-			Err: errors.New("the vault goes on sending empty pages"),
-		}
+		return unending(op, "the vault goes on sending empty pages")
 	}
 	return nil
+}
+
+func unending(op operation, why string) error {
+	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Time: time.Now(), Err: errors.New(why)}
 }
 
 // page gets one page: the first, or the one that next links to, verbatim. The
@@ -126,6 +131,9 @@ func (c *Client) page(ctx context.Context, op operation, path, next string) (jwk
 	}
 	if next != "" {
 		k.url = next
+	}
+	if limit := c.opts.Limits.URL; len(next) > limit {
+		return jwk.Page{}, k.fail(op.family.codes().path, "the link to the next page has %d bytes, the limit is %d", len(next), limit)
 	}
 	body, err := k.do(ctx)
 	if err != nil {
@@ -150,7 +158,7 @@ type wireValue struct {
 // Codes of its own: 3500 to 3506; 3112 if there is no such key, 3113 without the
 // permission.
 func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
-	path, err := keyPath(name, "/backup")
+	path, err := opBackupKey().keyPath(name, "/backup")
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +182,7 @@ func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
 func (c *Client) RestoreKey(ctx context.Context, backup []byte) (*Key, error) {
 	body := valueBody("", backup)
 	if limit := c.opts.Limits.Request; len(backup) == 0 || len(body) > limit {
-		return nil, invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d", len(backup), len(body), limit)
+		return nil, opRestoreKey().invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d", len(backup), len(body), limit)
 	}
 	return c.key(ctx, opRestoreKey(), "/keys/restore", body)
 }
@@ -188,13 +196,20 @@ func (k *call) value(body []byte) (kid string, value []byte, err error) {
 	if err != nil && !(ok && mistyped.Field != "") {
 		return "", nil, k.undecodable(codes.json, "the reply is not the JSON that was expected")
 	}
-	if err != nil || w.Value == "" || k.family != backupFamily && w.KID == "" {
-		return "", nil, k.undecodable(codes.member, "the reply has no value, or no kid to go with it")
+	if err != nil || w.Value == "" || k.family != backupFamily && !k.names(w.KID) {
+		return "", nil, k.undecodable(codes.member, "the reply has no value, or no kid of the key that was asked")
 	}
 	if value, err = b64.Decode(w.Value); err != nil {
 		return "", nil, k.undecodable(codes.decode, "the reply's value is not base64url")
 	}
 	return w.KID, value, nil
+}
+
+// names reports whether kid is an id of the key, and version, that was asked. The
+// vault's own name in it may be another one than it was reached by.
+func (k *call) names(kid string) bool {
+	_, name, version, ok := jwk.SplitID(kid)
+	return ok && version != "" && strings.EqualFold(name, k.key) && (k.version == "" || strings.EqualFold(version, k.version))
 }
 
 // undecodable is an answer of the vault's that makes no sense. Its text is ours:

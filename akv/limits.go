@@ -4,8 +4,10 @@ import "github.com/akv-ekm/ekm/internal/wire"
 
 // Limits bounds what a call may take. These are the documented out-of-memory
 // codes: Go cannot catch a failed allocation, so each of the codes means that one
-// buffer would outgrow the limit named here, which is checked before. A field
-// that is zero or less has the default given with it; sizes are in bytes.
+// buffer would outgrow the limit named here, which is checked before. For the
+// last four that buffer is what a reply is decoded into; while it is being read,
+// Body bounds it. A field that is zero or less has the default given with it;
+// sizes are in bytes.
 type Limits struct {
 	InFlight    int // exchanges at the same moment: 65,536 (3100)
 	HeaderValue int // one response header value: 16 KiB (3115)
@@ -21,7 +23,7 @@ type Limits struct {
 
 	Token  int // the token endpoint's reply: 64 KiB (3302)
 	Key    int // the reply about a key, or a page of keys: 256 KiB (3400)
-	Backup int // the reply with a backup: 1 MiB (3500)
+	Backup int // the reply with a backup: 512 KiB (3500)
 	Result int // the reply to wrap and unwrap: 64 KiB (3600, 3700)
 }
 
@@ -43,7 +45,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Request, 1<<20)
 	def(&l.Token, 64<<10)
 	def(&l.Key, 256<<10)
-	def(&l.Backup, 1<<20)
+	def(&l.Backup, 512<<10)
 	def(&l.Result, 64<<10)
 	return l
 }

@@ -19,11 +19,14 @@ import (
 type call struct {
 	operation
 	client      *Client
+	key         string // the name and version asked for, where the reply must say so
+	version     string
 	url         string
 	body        []byte
 	secret      []byte // the part of body that no error may hold
 	correlation string
 	answer      *wire.Response // once there is one
+	sent        string         // the Authorization header that was sent last
 }
 
 // start makes a call of path, which is escaped.
@@ -55,8 +58,8 @@ func (k *call) do(ctx context.Context) ([]byte, error) {
 }
 
 func (k *call) authorized(ctx context.Context) ([]byte, error) {
-	if err := checkContext(ctx); err != nil {
-		return nil, err
+	if ctx == nil {
+		return nil, k.invalid("the context is nil")
 	}
 	demand, err := k.client.demand(ctx, k)
 	if err != nil {
@@ -64,6 +67,10 @@ func (k *call) authorized(ctx context.Context) ([]byte, error) {
 	}
 	token, err := k.client.tokens.Get(ctx, demand)
 	if err != nil {
+		// Perhaps the vault has moved to another tenant, and the old one is gone.
+		if e, ok := errors.AsType[*ekm.Error](err); ok && e.Party == ekm.Authority && e.Code == ekm.ErrorHttpResponseCodeClientError {
+			k.client.tokens.Forget(k.client.host)
+		}
 		return nil, err
 	}
 	// The vault may reject a token once, and once more ask for claims in one.
@@ -92,6 +99,7 @@ func (k *call) authorized(ctx context.Context) ([]byte, error) {
 func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, error) {
 	r := k.request()
 	r.Authorization = "Bearer " + token.Value
+	k.sent = r.Authorization
 	if limit := k.client.opts.Limits.Authorization; len(r.Authorization) > limit {
 		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", len(r.Authorization), limit)
 	}
@@ -149,11 +157,9 @@ func (c *Client) probe(ctx context.Context, k *call) (challenge.Challenge, error
 	if err != nil {
 		return challenge.Challenge{}, err
 	}
-	demand, err := c.opts.Trust.Parse(resp.Header)
-	if err == nil {
-		err = c.believe(demand)
-	}
-	return demand, err
+	// Form alone is checked here: whether to believe it is for each client that
+	// shares the answer to say.
+	return c.opts.Trust.Parse(resp.Header)
 }
 
 // believe holds a demand against the client's trust, once for each new demand.
@@ -175,16 +181,17 @@ func (c *Client) believe(demand challenge.Challenge) error {
 func (c *Client) revised(old challenge.Challenge, resp *wire.Response) (challenge.Challenge, error) {
 	demand, err := c.opts.Trust.Parse(resp.Header)
 	switch {
-	case errors.Is(err, ekm.ErrorHttpQueryHeaderNotFound):
-		old.Claims = ""
-		return old, nil
-	case err != nil:
-		return old, err
-	case c.preset.Authority != "" || demand.Claims != "":
+	case c.preset.Authority != "" || err == nil && demand.Claims != "":
 		// Claims come with a general authorization endpoint ("common"), or none:
 		// tenant and resource are those that have been good so far.
 		old.Claims = demand.Claims
 		return old, nil
+	case errors.Is(err, ekm.ErrorHttpQueryHeaderNotFound), errors.Is(err, ekm.ErrorGetAADDomainUrlStartPosition),
+		errors.Is(err, ekm.ErrorGetAKVResourceUrlStartPosition):
+		old.Claims = "" // it only says that the token is not good
+		return old, nil
+	case err != nil:
+		return old, err
 	}
 	if err := c.opts.Trust.Check(demand, c.host); err != nil {
 		return old, err
@@ -224,6 +231,12 @@ func (k *call) explain(err error) error {
 	}
 	if full.Time.IsZero() {
 		full.Time = time.Now()
+	}
+	if full.Party == ekm.Vault && full.Phase == ekm.PhaseDecode {
+		// Such an error quotes what the vault wrote, which may be what it was sent.
+		r := k.request()
+		r.Authorization, r.Body = k.sent, k.body
+		full.Err = r.Redact(full.Err)
 	}
 	if r := k.answer; r != nil && full.Party == ekm.Vault && full.Status == 0 && full.Phase == ekm.PhaseDecode {
 		seen := k.client.wire.Refusal(k.request(), r)

@@ -53,7 +53,7 @@ func (c *Client) UnwrapKey(ctx context.Context, name, version string, alg Algori
 
 // convert is what wrapping and unwrapping have in common: all but the codes.
 func (c *Client) convert(ctx context.Context, op operation, name, version, action string, alg Algorithm, value []byte) (Result, error) {
-	path, err := versionPath(name, version, "/"+action)
+	path, err := op.versionPath(name, version, "/"+action)
 	if err != nil {
 		return Result{}, err
 	}
@@ -74,7 +74,7 @@ func (c *Client) convert(ctx context.Context, op operation, name, version, actio
 	if n := base64.RawURLEncoding.EncodedLen(len(value)); n > limits.Value {
 		return Result{}, k.fail(codes.value, "the key has %d bytes in base64, the limit is %d", n, limits.Value)
 	}
-	k.body = valueBody(alg, value)
+	k.key, k.version, k.body = name, version, valueBody(alg, value)
 	if len(k.body) > limits.Request {
 		return Result{}, k.fail(codes.request, "the request has %d bytes, the limit is %d", len(k.body), limits.Request)
 	}
@@ -84,6 +84,6 @@ func (c *Client) convert(ctx context.Context, op operation, name, version, actio
 		return Result{}, err
 	}
 	kid, result, err := k.value(body)
-	clear(body) // the key is in result, and nowhere else that is ours to clear
+	clear(body) // as far as it is ours to clear
 	return Result{KeyID: kid, Value: result}, err
 }

@@ -90,7 +90,7 @@ func (w wireItem) item(kid json.RawMessage) (Item, error) {
 	if id == "" {
 		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyId, "the key has no kid")
 	}
-	vault, name, version, ok := splitID(id)
+	vault, name, version, ok := SplitID(id)
 	if !ok {
 		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyUri, "the kid %.200q is not the URL of a key", id)
 	}
@@ -108,8 +108,10 @@ func (w wireItem) item(kid json.RawMessage) (Item, error) {
 	}, nil
 }
 
-// splitID takes a key's URL apart: https://vault/keys/name[/version].
-func splitID(id string) (vault, name, version string, ok bool) {
+// SplitID takes a key's URL apart, https://vault/keys/name[/version]: the vault's
+// host in lower case and without the default port, name, and version, which may
+// be empty. It reports false for anything else.
+func SplitID(id string) (vault, name, version string, ok bool) {
 	u, err := url.Parse(id)
 	if err != nil || !strings.EqualFold(u.Scheme, "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", "", "", false

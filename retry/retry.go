@@ -117,9 +117,9 @@ func temporary(e *ekm.Error, repeatable bool) bool {
 	switch e.Status {
 	case 0:
 		return e.Party != ekm.Local && !untrusted(e) && brokenOff(e, repeatable)
-	case 429, 503:
-		return true // refused unread, or so it says
-	case 408, 500, 502, 504:
+	case 429:
+		return true // refused before it was looked at
+	case 408, 500, 502, 503, 504:
 		return repeatable
 	}
 	return false
@@ -128,9 +128,7 @@ func temporary(e *ekm.Error, repeatable bool) bool {
 // brokenOff reports a failure of the network, at a point where it may be tried again.
 func brokenOff(e *ekm.Error, repeatable bool) bool {
 	switch e.Code {
-	case ekm.ErrorHttpAttemptConnect:
-		return true
-	case ekm.ErrorHttpSendRequest:
+	case ekm.ErrorHttpAttemptConnect, ekm.ErrorHttpSendRequest:
 		return repeatable || e.Phase != ekm.PhaseWrite
 	case ekm.ErrorHttpGetResponseCode, ekm.ErrorHttpReadData:
 		return repeatable

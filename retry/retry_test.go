@@ -170,10 +170,10 @@ func TestDoWhat(t *testing.T) {
 		{"verification", network(ekm.ErrorHttpAttemptConnect, ekm.PhaseTLS, &tls.CertificateVerificationError{Err: io.EOF}), false, false},
 		{"no TLS", network(ekm.ErrorHttpSendRequest, ekm.PhaseTLS, tls.RecordHeaderError{}), false, false},
 		{"not ours", io.EOF, false, false},
-		{"wrapped", fmt.Errorf("outer: %w", status(503)), true, true},
+		{"wrapped", fmt.Errorf("outer: %w", status(503)), true, false},
 	}
 	for n, s := range map[int][2]bool{
-		429: {true, true}, 503: {true, true}, 408: {true, false}, 500: {true, false}, 502: {true, false}, 504: {true, false},
+		429: {true, true}, 503: {true, false}, 408: {true, false}, 500: {true, false}, 502: {true, false}, 504: {true, false},
 		300: {}, 301: {}, 302: {}, 307: {}, 308: {}, 400: {}, 401: {}, 403: {}, 404: {}, 409: {}, 413: {}, 501: {}, 505: {},
 	} {
 		rows = append(rows, row{fmt.Sprint(n), status(n), s[0], s[1]})

@@ -5,7 +5,9 @@ package flight
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 )
 
 // A Group runs one flight for each key. The zero Group is ready; it must not be copied.
@@ -17,20 +19,22 @@ type Group[K comparable, V any] struct {
 type flight[V any] struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
-	waiting int // callers; at zero the flight is called off
+	waiting int       // callers; at zero the flight is called off
+	latest  time.Time // of their deadlines
+	endless bool      // somebody waits without one
 	value   V
 	err     error
 }
 
 // Do returns what work returns, where work runs in a goroutine of its own and at
 // most once at a time for key. Its context carries the values of the ctx that
-// started it, ends when nobody waits any more, and has no deadline of its own:
-// work sets one. A caller whose ctx ends gets ctx's error, and the others their
+// started it, ends when nobody waits any more, and has the latest deadline of
+// those who wait. A caller whose ctx ends gets a [*Left], and the others their
 // result.
 func (g *Group[K, V]) Do(ctx context.Context, key K, work func(context.Context) (V, error)) (V, error) {
 	if err := ctx.Err(); err != nil {
 		var none V
-		return none, err
+		return none, &Left{Cause: err}
 	}
 	g.mu.Lock()
 	f := g.flights[key]
@@ -38,16 +42,55 @@ func (g *Group[K, V]) Do(ctx context.Context, key K, work func(context.Context) 
 		f = g.start(context.WithoutCancel(ctx), key, work)
 	}
 	f.waiting++
+	if deadline, ok := ctx.Deadline(); !ok {
+		f.endless = true
+	} else if deadline.After(f.latest) {
+		f.latest = deadline
+	}
 	g.mu.Unlock()
 
 	select {
 	case <-f.done:
 		return f.value, f.err
 	case <-ctx.Done():
-		g.leave(key, f)
 		var none V
-		return none, ctx.Err()
+		return none, &Left{Cause: ctx.Err(), Last: g.leave(key, f)}
 	}
+}
+
+var errNoReturn = errors.New("the work ended without a result")
+
+// Left is the error of a caller whose context ended before the flight did.
+type Left struct {
+	Cause error // the context's error
+	Last  error // what the flight then ended with, if nobody else was waiting and it ended at once
+}
+
+func (l *Left) Error() string { return l.Cause.Error() }
+func (l *Left) Unwrap() error { return l.Cause }
+
+// patience is a flight's context. Its deadline is the latest of those who wait,
+// so that work need not begin what nobody would see the end of; it moves as
+// callers come and go.
+type patience[V any] struct {
+	context.Context
+	g groupLock
+	f *flight[V]
+}
+
+type groupLock interface{ lock() func() }
+
+func (p *patience[V]) Deadline() (time.Time, bool) {
+	defer p.g.lock()()
+	if p.f.endless || p.f.latest.IsZero() {
+		return p.Context.Deadline()
+	}
+	return p.f.latest, true
+}
+
+func (g *Group[K, V]) lock() func() {
+	g.mu.Lock()
+	return g.mu.Unlock
 }
 
 // Go starts a flight for key that nobody waits for, unless one is running, and
@@ -60,6 +103,7 @@ func (g *Group[K, V]) Go(ctx context.Context, key K, work func(context.Context) 
 	}
 	f := g.start(ctx, key, work)
 	f.waiting++ // one that never leaves
+	f.endless = true
 	return true
 }
 
@@ -73,26 +117,44 @@ func (g *Group[K, V]) start(ctx context.Context, key K, work func(context.Contex
 	g.flights[key] = f
 	go func() {
 		defer cancel()
-		f.value, f.err = work(ctx)
-		g.mu.Lock()
-		if g.flights[key] == f {
-			delete(g.flights, key)
-		}
-		g.mu.Unlock()
-		close(f.done)
+		defer func() { // also if work does not return but ends its goroutine
+			g.mu.Lock()
+			if g.flights[key] == f {
+				delete(g.flights, key)
+			}
+			g.mu.Unlock()
+			close(f.done)
+		}()
+		f.err = errNoReturn
+		f.value, f.err = work(&patience[V]{ctx, g, f})
 	}()
 	return f
 }
 
 // leave takes a waiter off. The last one calls the flight off, and makes room
-// for a new one: who comes later must not inherit a cancelled result.
-func (g *Group[K, V]) leave(key K, f *flight[V]) {
+// for a new one: who comes later must not inherit a cancelled result. It then
+// waits a moment for what the flight has to say, which tells more than a deadline.
+func (g *Group[K, V]) leave(key K, f *flight[V]) error {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if f.waiting--; f.waiting == 0 {
+	f.waiting--
+	last := f.waiting == 0
+	if last {
 		f.cancel()
 		if g.flights[key] == f {
 			delete(g.flights, key)
 		}
+	}
+	g.mu.Unlock()
+	if !last {
+		return nil
+	}
+	const grace = 5 * time.Millisecond
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		return f.err
+	case <-timer.C:
+		return nil
 	}
 }

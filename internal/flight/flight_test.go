@@ -3,6 +3,7 @@ package flight_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,8 +54,10 @@ func TestEachLeavesAtItsOwnDeadline(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Second)
 				defer cancel()
 				_, err := g.Do(ctx, "k", func(ctx context.Context) (int, error) {
-					_, limited := ctx.Deadline()
-					assert.False(t, limited)
+					synctest.Wait() // until all have come
+					latest, limited := ctx.Deadline()
+					assert.True(t, limited)
+					assert.Equal(t, 10*time.Second, latest.Sub(start), "of those who wait")
 					<-ctx.Done()
 					calledOff = time.Since(start)
 					return 0, ctx.Err()
@@ -180,4 +183,61 @@ func TestKeysAreApart(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestDeadlineOfOneWhoHasNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		work := func(ctx context.Context) (int, error) {
+			time.Sleep(2 * time.Second)
+			_, limited := ctx.Deadline()
+			assert.False(t, limited)
+			return 7, nil
+		}
+		wg.Go(func() {
+			_, err := g.Do(ctx, "k", work)
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+		wg.Go(func() {
+			v, err := g.Do(t.Context(), "k", work)
+			assert.NoError(t, err)
+			assert.Equal(t, 7, v)
+		})
+		wg.Wait()
+	})
+}
+
+// The last one to leave learns what the flight ended with.
+func TestLastOneLearnsWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		why := errors.New("the line is dead")
+		_, err := g.Do(ctx, "k", func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, why
+		})
+		var left *flight.Left
+		assert.ErrorAs(t, err, &left)
+		assert.Equal(t, why, left.Last)
+		assert.Equal(t, context.DeadlineExceeded, left.Cause)
+	})
+}
+
+func TestGoroutineThatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		_, err := g.Do(t.Context(), "k", func(context.Context) (int, error) {
+			runtime.Goexit()
+			return 0, nil
+		})
+		assert.Error(t, err)
+		v, err := g.Do(t.Context(), "k", func(context.Context) (int, error) { return 7, nil })
+		assert.NoError(t, err)
+		assert.Equal(t, 7, v)
+	})
 }

@@ -74,7 +74,7 @@ func codeOf(err error, phase ekm.Phase, noSuchName bool) ekm.Code {
 		return ekm.ErrorAKVDoesNotExist
 	case phase == ekm.PhaseBody:
 		return ekm.ErrorHttpReadData
-	case unreachable(err):
+	case unreachable(err) && phase != ekm.PhaseStatus && phase != ekm.PhaseHeader:
 		return ekm.ErrorHttpAttemptConnect
 	case malformedHeader(err) || phase == ekm.PhaseHeader && !says("malformed HTTP"):
 		return ekm.ErrorHttpQueryHeader

@@ -310,6 +310,8 @@ func reply(status int, body string, length int64) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{}, ContentLength: length, Body: io.NopCloser(strings.NewReader(body))}
 }
 
+// What is not known to be unsent counts as sent: a call that must not be repeated
+// then is not.
 func TestRoundTrippersWithoutHooks(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -318,19 +320,19 @@ func TestRoundTrippersWithoutHooks(t *testing.T) {
 		code  ekm.Code
 		phase ekm.Phase
 	}{
-		{"EOF", nil, io.EOF, 3107, ekm.PhaseDial},
-		{"unexpected EOF", nil, io.ErrUnexpectedEOF, 3107, ekm.PhaseDial},
-		{"nothing", nil, nil, 3107, ekm.PhaseDial},
-		{"no body", &http.Response{StatusCode: 200}, nil, 3107, ekm.PhaseDial},
-		{"cancelled", nil, context.Canceled, 3106, ekm.PhaseDial},
-		{"no network", nil, &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, 3103, ekm.PhaseDial},
-		{"network down", nil, syscall.ENETDOWN, 3103, ekm.PhaseDial},
-		{"no route", nil, syscall.EHOSTUNREACH, 3103, ekm.PhaseDial},
+		{"EOF", nil, io.EOF, 3107, ekm.PhaseWrite},
+		{"unexpected EOF", nil, io.ErrUnexpectedEOF, 3107, ekm.PhaseWrite},
+		{"nothing", nil, nil, 3107, ekm.PhaseWrite},
+		{"no body", &http.Response{StatusCode: 200}, nil, 3107, ekm.PhaseWrite},
+		{"cancelled", nil, context.Canceled, 3106, ekm.PhaseWrite},
+		{"no network", nil, &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, 3103, ekm.PhaseWrite},
+		{"network down", nil, syscall.ENETDOWN, 3103, ekm.PhaseWrite},
+		{"no route", nil, syscall.EHOSTUNREACH, 3103, ekm.PhaseWrite},
 		{"short", reply(200, "abc", 10), nil, 3119, ekm.PhaseBody},
 		{"negative", reply(200, "abc", -5), nil, 3118, ekm.PhaseBody},
 		{"huge", reply(200, "abc", 1<<62), nil, 3120, ekm.PhaseBody},
 		{"more than said", reply(200, strings.Repeat("x", 2<<20), 10), nil, 3122, ekm.PhaseBody},
-		{"secret", nil, errors.New("could not send Bearer " + token + "\r\n"), 3106, ekm.PhaseDial},
+		{"secret", nil, errors.New("could not send Bearer " + token + "\r\n"), 3106, ekm.PhaseWrite},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client := &wire.Client{Transport: tripper(func(*http.Request) (*http.Response, error) { return c.resp, c.err })}
@@ -347,7 +349,7 @@ func TestRoundTrippersWithoutHooks(t *testing.T) {
 			return nil, errors.New("gave up")
 		})}
 		_, err := do(t, client, get("v.example"))
-		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseDial, ekm.Vault, "v.example"})
+		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseWrite, ekm.Vault, "v.example"})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"net/url"
 	"slices"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/akv-ekm/ekm/internal/b64"
 )
 
 // Clean makes text that a server wrote fit for an error or a log: at most max
@@ -58,6 +62,11 @@ func holdsAny(s string, secrets []string) bool {
 // out: they would be found everywhere.
 func (r *Request) secrets() []string {
 	all := append([]string{string(r.Body), string(r.Secret)}, r.Secrets...)
+	if key, err := b64.Decode(string(r.Secret)); err == nil {
+		// The key itself, as a server might choose to write it.
+		digits := hex.EncodeToString(key)
+		all = append(all, string(key), digits, strings.ToUpper(digits), base64.RawStdEncoding.EncodeToString(key))
+	}
 	if _, credentials, ok := strings.Cut(r.Authorization, " "); ok {
 		all = append(all, strings.TrimSpace(credentials))
 	} else {
@@ -91,6 +100,15 @@ func redactJWT(s string) string {
 
 func isAlnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// Redact is err with its text cleaned as Clean does it, for errors about what a
+// server wrote that were made by others.
+func (r *Request) Redact(err error) error {
+	if err == nil {
+		return nil
+	}
+	return r.redacted(err)
 }
 
 // redacted is err, its text cleaned where it holds a secret or control

@@ -71,7 +71,7 @@ type Request struct {
 	ContentType   string      // of Body
 	Header        http.Header // further fields, or nil; canonical names
 	Body          []byte      // nil: none
-	Secret        []byte      // the part of Body that is secret by itself, or nil
+	Secret        []byte      // the part of Body that is secret by itself, in base64url, or nil
 	Secrets       []string    // what else must not come back in an error, besides Authorization and Body
 }
 
@@ -113,7 +113,9 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 	if err != nil {
 		return nil, err
 	}
-	x.enter(ekm.PhaseDial)
+	// A round tripper without trace hooks may have sent the request or not, and
+	// what is not known must count as sent; hooks begin with dialing.
+	x.enter(ekm.PhaseWrite)
 	resp, err := c.Transport.RoundTrip(req)
 	if err != nil {
 		return nil, because(ctx, err)
@@ -140,7 +142,9 @@ func (x *exchange) request(ctx context.Context, c *Client, r *Request) (*http.Re
 	if badHost(err) {
 		return nil, errHost
 	}
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !validMethod(r.Method) {
+	// Only the platform's own endpoint is without TLS: it is this machine's.
+	plain := err == nil && u.Scheme == "http" && r.Party == ekm.ManagedIdentity
+	if err != nil || u.Scheme != "https" && !plain || !validMethod(r.Method) {
 		return nil, errAddress
 	}
 	x.host = strings.TrimSuffix(u.Host, ":443")
