@@ -27,17 +27,13 @@ type Limits struct {
 	Result int // the reply to wrap and unwrap: 64 KiB (3600, 3700)
 }
 
+// withDefaults fills in the limits that this package checks itself.
 func (l Limits) withDefaults() Limits {
 	def := func(n *int, v int) {
 		if *n <= 0 {
 			*n = v
 		}
 	}
-	def(&l.InFlight, 1<<16)
-	def(&l.HeaderValue, 16<<10)
-	def(&l.Header, 64<<10)
-	def(&l.Body, 1<<20)
-	def(&l.Held, 256<<20)
 	def(&l.URL, 4<<10)
 	def(&l.Path, 2<<10)
 	def(&l.Authorization, 32<<10)
@@ -50,7 +46,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// exchange is the part that each single exchange observes.
+// exchange is the part that each single exchange observes, with defaults of its own.
 func (l Limits) exchange() wire.Limits {
 	return wire.Limits{
 		InFlight: int64(l.InFlight), HeaderValue: int64(l.HeaderValue), Header: int64(l.Header),
