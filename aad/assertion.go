@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -37,13 +38,15 @@ func assertion(id *keyfile.Identity, clientID, audience string, o *CertificateOp
 	if err != nil {
 		return "", assertionFault(ekm.ErrorJWTTokenCreatePayloadGUID, err)
 	}
-	token := &jwt.Token{Header: header, Method: method, Claims: jwt.RegisteredClaims{
-		Audience: jwt.ClaimStrings{audience}, Issuer: clientID, Subject: clientID, ID: jti.String(),
-		NotBefore: jwt.NewNumericDate(now), IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(assertionLife)),
+	// aud is plain text, as Microsoft's page and libraries have it; golang-jwt's
+	// RegisteredClaims would make a list of it.
+	token := &jwt.Token{Header: header, Method: method, Claims: jwt.MapClaims{
+		"aud": audience, "iss": clientID, "sub": clientID, "jti": jti.String(),
+		"nbf": now.Unix(), "iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
 	}}
 	text, err := token.SigningString()
-	if err == nil && (clientID == "" || audience == "") {
-		err = errors.New("client id or audience is empty")
+	if err == nil && !strings.Contains(audience, "://") {
+		err = errors.New("there is no authority to make it for")
 	}
 	if err != nil {
 		return "", assertionFault(ekm.ErrorJWTTokenCreatePayload, err)

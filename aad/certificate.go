@@ -77,7 +77,7 @@ func NewSigner(clientID string, signer crypto.Signer, chain []*x509.Certificate,
 		return nil, invalid("the signer is nil")
 	}
 	public, ok := signer.Public().(*rsa.PublicKey)
-	if !ok {
+	if !ok || public == nil || public.N == nil {
 		return nil, &ekm.Error{Code: ekm.SCPErrNotSupported, Party: ekm.Local, Time: time.Now(), Err: errors.New("the signer's key is not an RSA key")}
 	}
 	id, err := keyfile.Foreign(signer, public, chain, o.Thumbprint)
@@ -158,7 +158,8 @@ func (c *certificate) unusable(fault error) error {
 func (c *certificate) cache() *cache { return &c.kept }
 
 func (c *certificate) fingerprint() [32]byte {
-	return digest(c.clientID, string(c.id.SHA1), string(c.id.SHA256), c.id.Public.N.String())
+	return digest(c.clientID, string(c.id.SHA1), string(c.id.SHA256), c.id.Public.N.String(),
+		fmt.Sprint(c.options.RS256, c.options.SendChain))
 }
 
 func (c *certificate) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
