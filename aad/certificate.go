@@ -163,15 +163,13 @@ func (c *certificate) fingerprint() [32]byte {
 }
 
 func (c *certificate) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
-	now := time.Now()
-	if fault := c.fault(now); fault != nil {
+	if fault := c.fault(time.Now()); fault != nil {
 		return Token{}, c.unusable(fault)
 	}
-	signed, err := assertion(c.id, c.clientID, x.endpoint(demand), &c.options, now)
-	if err != nil {
-		return Token{}, err
-	}
-	return x.post(ctx, demand, assertionForm(c.clientID, signed), signed)
+	return x.post(ctx, demand, func() (url.Values, []string, error) {
+		signed, err := assertion(c.id, c.clientID, x.endpoint(demand), &c.options, time.Now())
+		return assertionForm(c.clientID, signed), []string{signed}, err
+	})
 }
 
 // assertionForm is the part of a token request that carries an assertion: RFC

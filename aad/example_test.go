@@ -27,7 +27,7 @@ func ExampleNewClientSecret() {
 type vending struct{}
 
 func (vending) Token(_ context.Context, c challenge.Challenge) (aad.Token, error) {
-	return aad.Token{Value: "a token for " + c.Scope, Expires: time.Now().Add(time.Hour)}, nil
+	return aad.Token{Value: "token-for-" + c.Tenant, Expires: time.Now().Add(time.Hour)}, nil
 }
 
 func ExampleNewTokenSource() {

@@ -74,10 +74,50 @@ func (x *exchange) endpoint(c challenge.Challenge) string {
 	return c.Authority + "/oauth2/v2.0/token"
 }
 
-// post asks c's authority for a token. form holds the proof of identity;
-// secrets are those of its values that must not come back in an error.
-func (x *exchange) post(ctx context.Context, c challenge.Challenge, form url.Values, secrets ...string) (Token, error) {
-	endpoint := x.endpoint(c)
+// A proof is the part of a token request that proves the identity, and those of
+// its values that must not come back in an error.
+type proof func() (form url.Values, secrets []string, err error)
+
+// post asks c's authority for a token. prove is called for each try: an assertion
+// that the authority has seen once it may take for a replay.
+func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof) (Token, error) {
+	r := &wire.Request{
+		Op: opAcquireToken, Party: ekm.Authority,
+		Method: http.MethodPost, URL: x.endpoint(c),
+		ContentType: "application/x-www-form-urlencoded", Correlation: uuid.NewString(),
+	}
+	r.Header = http.Header{"Client-Request-Id": {r.Correlation}}
+	if len(r.URL) > x.maxURL {
+		return Token{}, x.tooLongURL(r)
+	}
+	var resp *wire.Response
+	sent := r
+	err := x.policy.Do(ctx, true, func(ctx context.Context) error {
+		form, secrets, err := prove()
+		if err != nil {
+			return err
+		}
+		// A request of its own: the last try's may still be on its way.
+		try := *r
+		sent = &try
+		try.Body, try.Secrets = []byte(x.complete(form, c)), secrets
+		if len(try.Body) > x.maxRequest {
+			return x.fail(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d", len(try.Body), x.maxRequest)
+		}
+		resp, err = x.client.Do(ctx, &try)
+		if err == nil && resp.Status != http.StatusOK {
+			err = x.refused(&try, resp)
+		}
+		return err
+	})
+	if err != nil {
+		return Token{}, err
+	}
+	return x.read(sent, resp, time.Now())
+}
+
+// complete is the body of a token request: the proof and what is asked for.
+func (x *exchange) complete(form url.Values, c challenge.Challenge) string {
 	form.Set("grant_type", "client_credentials")
 	if x.v1 {
 		form.Set("resource", c.Resource)
@@ -87,31 +127,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, form url.Val
 	if !x.v1 || c.Claims != "" {
 		form.Set("claims", capable(c.Claims))
 	}
-	r := &wire.Request{
-		Op: opAcquireToken, Party: ekm.Authority,
-		Method: http.MethodPost, URL: endpoint,
-		ContentType: "application/x-www-form-urlencoded",
-		Correlation: uuid.NewString(), Secrets: secrets,
-	}
-	r.Header = http.Header{"Client-Request-Id": {r.Correlation}}
-	if len(endpoint) > x.maxURL {
-		return Token{}, x.tooLongURL(r)
-	}
-	body := form.Encode()
-	if len(body) > x.maxRequest {
-		return Token{}, x.fail(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d", len(body), x.maxRequest)
-	}
-	r.Body = []byte(body)
-	resp, err := x.client.Send(ctx, x.policy, r, true, func(resp *wire.Response) error {
-		if resp.Status == http.StatusOK {
-			return nil
-		}
-		return x.refused(r, resp)
-	})
-	if err != nil {
-		return Token{}, err
-	}
-	return x.read(r, resp, time.Now())
+	return form.Encode()
 }
 
 func (x *exchange) tooLongURL(r *wire.Request) error {

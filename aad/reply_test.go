@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -186,4 +187,33 @@ func FuzzReply(f *testing.F) {
 			t.Fatalf("the reply is quoted: %v", err)
 		}
 	})
+}
+
+// An authority may take an assertion that it has seen for a replay.
+func TestEachTryHasAnAssertionOfItsOwn(t *testing.T) {
+	pem, err := os.ReadFile("../internal/keyfile/testdata/pkcs8.pem")
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))) // when the certificate is good
+		cred, err := aad.NewPEM("id", pem, nil)
+		require.NoError(t, err)
+		a := &authority{answer: func(n int64, _ *http.Request, _ url.Values) (int, string) {
+			if n == 1 {
+				return 503, ""
+			}
+			return 200, `{"access_token":"abc","expires_in":3599}`
+		}}
+		tokens := aad.NewTokens(cred, &aad.Options{Transport: a})
+		defer tokens.Close()
+		_, err = tokens.Get(t.Context(), demand())
+		require.NoError(t, err)
+		require.Len(t, a.forms, 2)
+		assert.NotEqual(t, a.forms[0].Get("client_assertion"), a.forms[1].Get("client_assertion"))
+	})
+}
+
+func TestSecretEchoedWithStatus200(t *testing.T) {
+	_, err := newTokens(t, answering(200, `{"error":"you sent s3cret~value","token_type":"s3cret~value"}`), aad.Options{}).Get(t.Context(), demand())
+	require.ErrorIs(t, err, ekm.ErrorGetTokenFailedToGetToken)
+	assert.NotContains(t, err.Error(), "s3cret")
 }

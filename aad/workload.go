@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
@@ -58,7 +59,9 @@ func (w *workload) token(ctx context.Context, x *exchange, demand challenge.Chal
 	if err != nil {
 		return usable(Token{}, err, ekm.Local, "")
 	}
-	return x.post(ctx, demand, assertionForm(w.options.ClientID, federated), federated)
+	return x.post(ctx, demand, func() (url.Values, []string, error) {
+		return assertionForm(w.options.ClientID, federated), []string{federated}, nil
+	})
 }
 
 // readToken reads a federated token, which is short.
