@@ -85,7 +85,7 @@ type foreign struct {
 
 func (f *foreign) cache() *cache { return &f.kept }
 
-// fingerprint: a foreign source that is loaded again may have changed inside.
+// fingerprint is the source's own: one that was made anew counts as another.
 func (f *foreign) fingerprint() [32]byte { return digest(fmt.Sprintf("%p", f)) }
 
 func (f *foreign) token(ctx context.Context, _ *exchange, c challenge.Challenge) (Token, error) {

@@ -26,6 +26,7 @@ type CertificateOptions struct {
 	Thumbprint string
 	// RS256 signs with RSASSA-PKCS1-v1_5 and names the certificate by its SHA-1
 	// thumbprint, as AD FS and old set-ups need it, in place of PS256 and SHA-256.
+	// A key for which only the SHA-1 thumbprint is known is used so anyhow.
 	RS256 bool
 	// SendChain puts the certificate and its issuers into the assertion (x5c),
 	// for applications that trust an issuer and a subject name.

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/fakevault"
@@ -187,4 +189,12 @@ func ExampleNotAfter() {
 		fmt.Println(end.UTC().Format("January 2006"), time.Until(end) < 30*24*time.Hour)
 	}
 	// Output: October 2126 false
+}
+
+func ExampleNewReloadingFile() {
+	_, err := aad.NewReloadingFile("no/such/file.pem", func(pem []byte) (aad.Credential, error) {
+		return aad.NewPEM("5eedf00d-c11e-4d00-8a11-fa4e00000002", pem, nil)
+	})
+	fmt.Println(errors.Is(err, os.ErrNotExist), int(ekm.CodeOf(err)))
+	// Output: true 3304
 }

@@ -51,11 +51,20 @@ func newExchange(o *Options) *exchange {
 	}
 	x.client = &wire.Client{Transport: transport, Limits: o.Wire, Timeout: o.Timeout, UserAgent: o.UserAgent, Logger: o.Logger}
 	x.direct = x.client
-	if o.Transport == nil {
+	if given, ok := o.Transport.(*http.Transport); ok || o.Transport == nil {
 		own := wire.NewTransport(nil)
+		if ok {
+			own = given.Clone()
+			own.Proxy = nil
+		}
 		x.direct = &wire.Client{Transport: own, Limits: o.Wire, Timeout: o.Timeout, UserAgent: o.UserAgent, Logger: o.Logger}
 		past := x.closeIdle
-		x.closeIdle = func() { past(); own.CloseIdleConnections() }
+		x.closeIdle = func() {
+			if past != nil {
+				past()
+			}
+			own.CloseIdleConnections()
+		}
 	}
 	return x
 }

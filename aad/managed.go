@@ -16,6 +16,7 @@ import (
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/wire"
+	"github.com/akv-ekm/ekm/retry"
 )
 
 // A Source is a platform that gives managed identities.
@@ -42,11 +43,11 @@ type ManagedIdentityOptions struct {
 
 // NewManagedIdentity is the identity that the platform gives to this machine or
 // service. opts may be nil. The environment is read here, once: IDENTITY_ENDPOINT
-// with IDENTITY_HEADER means App Service, with IMDS_ENDPOINT Arc, as in
-// Microsoft's libraries. The platform's endpoint is never asked through a proxy.
+// with IDENTITY_HEADER means App Service; with IMDS_ENDPOINT, or where the Arc
+// agent is installed, it means Arc. The platform's endpoint is never asked through a proxy.
 //
-// The error is 6 (SCPErrInvalidArgument): more than one identity is named, or the
-// environment is that of a platform which is not supported (Service Fabric,
+// The error is 6 (SCPErrInvalidArgument): more than one identity is named, or one
+// at all with Arc; or the environment is that of a platform which is not supported (Service Fabric,
 // Azure ML, Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
 func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 	m := &managed{}
@@ -86,13 +87,13 @@ func (m *managed) choose() error {
 	endpoint, header := os.Getenv("IDENTITY_ENDPOINT"), os.Getenv("IDENTITY_HEADER")
 	if m.options.Source == "" {
 		switch {
-		case os.Getenv("IDENTITY_SERVER_THUMBPRINT") != "":
+		case endpoint != "" && header != "" && os.Getenv("IDENTITY_SERVER_THUMBPRINT") != "":
 			return invalid("the managed identity of Service Fabric is not supported")
 		case endpoint != "" && header != "":
 			m.options.Source = AppService
 		case os.Getenv("MSI_ENDPOINT") != "":
 			return invalid("the managed identities of Azure ML and Cloud Shell are not supported")
-		case endpoint != "" && os.Getenv("IMDS_ENDPOINT") != "":
+		case endpoint != "" && os.Getenv("IMDS_ENDPOINT") != "" || arcAgent():
 			m.options.Source = Arc
 		default:
 			m.options.Source = IMDS
@@ -109,6 +110,9 @@ func (m *managed) choose() error {
 	case Arc:
 		if m.endpoint = endpoint; endpoint == "" {
 			m.endpoint = "http://127.0.0.1:40342/metadata/identity/oauth2/token"
+		}
+		if m.options.ClientID+m.options.ObjectID+m.options.ResourceID != "" {
+			return invalid("Azure Arc has the machine's own identity alone: ClientID, ObjectID and ResourceID do not go with it")
 		}
 		if !loopback(m.endpoint) {
 			return invalid("the Azure Arc agent's endpoint is not on this machine")
@@ -160,10 +164,11 @@ func (m *managed) once(ctx context.Context, x *exchange, demand challenge.Challe
 	if len(r.URL) > x.maxURL {
 		return Token{}, x.tooLongURL(r)
 	}
-	resp, err := x.platform(ctx, r, m.options.Source == Arc)
+	resp, err := x.platform(ctx, r, x.policy, m.options.Source == Arc)
 	if err == nil && resp.Status == http.StatusUnauthorized {
 		if r.Authorization, err = m.arcProof(x, r, resp); err == nil {
-			resp, err = x.platform(ctx, r, false)
+			// The file is good for one request.
+			resp, err = x.platform(ctx, r, retry.Policy{Attempts: 1}, false)
 		}
 	}
 	if err != nil {
@@ -198,8 +203,8 @@ func (m *managed) request(demand challenge.Challenge) *wire.Request {
 }
 
 // platform makes an exchange with the platform's endpoint, past any proxy.
-func (x *exchange) platform(ctx context.Context, r *wire.Request, challenged bool) (*wire.Response, error) {
-	return x.direct.Send(ctx, x.policy, r, true, func(resp *wire.Response) error {
+func (x *exchange) platform(ctx context.Context, r *wire.Request, p retry.Policy, challenged bool) (*wire.Response, error) {
+	return x.direct.Send(ctx, p, r, true, func(resp *wire.Response) error {
 		if resp.Status == http.StatusOK || challenged && resp.Status == http.StatusUnauthorized {
 			return nil
 		}
@@ -238,15 +243,26 @@ func (m *managed) arcProof(x *exchange, r *wire.Request, resp *wire.Response) (s
 	}
 	const limit = 4096
 	info, err := os.Lstat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > limit {
-		return refuse(errors.New("the Arc agent's key file cannot be read, or is no regular file of at most 4096 bytes; is the account a member of the himds group?"))
+	if err != nil || !info.Mode().IsRegular() {
+		return refuse(errors.New("the Arc agent's key file cannot be read, or is no regular file; is the account a member of the himds group?"))
 	}
-	key, err := os.ReadFile(path)
-	if err != nil {
-		return refuse(errors.New("the Arc agent's key file cannot be read; is the account a member of the himds group?"))
+	key, err := readFile(path, limit)
+	if err != nil || !credentials(string(key)) {
+		return refuse(errors.New("the Arc agent's key file cannot be read, or is no key of at most 4096 bytes; is the account a member of the himds group?"))
 	}
 	r.Secrets = append(r.Secrets, string(key))
 	return "Basic " + string(key), nil
+}
+
+// arcAgent reports whether the Arc agent is installed: a service may lack the
+// variables that it sets.
+func arcAgent() bool {
+	path := "/opt/azcmagent/bin/himds"
+	if runtime.GOOS == "windows" {
+		path = filepath.Join(os.Getenv("ProgramFiles"), "AzureConnectedMachineAgent", "himds.exe")
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 func arcKeyDirectory() string {

@@ -152,6 +152,13 @@ func TestManagedIdentityAtEachSource(t *testing.T) {
 		} {
 			t.Run(string(source.source)+"/"+c.name, func(t *testing.T) {
 				dir := t.TempDir()
+				if source.source == aad.Arc && c.selector != nil {
+					opts := c.opts
+					opts.Source = aad.Arc
+					_, err := aad.NewManagedIdentity(&opts)
+					assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument, "the machine's own identity is the only one there")
+					return
+				}
 				fake := fakevault.New(fakevault.Options{Identities: twoIdentities(), ArcKeyDir: dir})
 				t.Cleanup(fake.Close)
 				fake.AddKey("tde", workloadKey())
@@ -379,12 +386,18 @@ func TestNoSuchManagedIdentity(t *testing.T) {
 			dir := t.TempDir()
 			fake := fakevault.New(fakevault.Options{Identities: twoIdentities(), ArcKeyDir: dir})
 			t.Cleanup(fake.Close)
+			nobody := "nobody"
+			if source == aad.Arc {
+				nobody = "" // it has only the machine's own, which is taken away here
+				fake = fakevault.New(fakevault.Options{NoIdentity: true, ArcKeyDir: dir})
+				t.Cleanup(fake.Close)
+			}
 			if source == aad.AppService {
 				platformEnvironment(t, map[string]string{"IDENTITY_ENDPOINT": fake.AppServiceURL(), "IDENTITY_HEADER": fake.IdentityHeader()})
 			} else {
 				platformEnvironment(t, nil)
 			}
-			cred := managedIdentity(t, &aad.ManagedIdentityOptions{Source: source, ClientID: "nobody", ArcKeyDirectory: dir})
+			cred := managedIdentity(t, &aad.ManagedIdentityOptions{Source: source, ClientID: nobody, ArcKeyDirectory: dir})
 			_, err := tokensOf(t, cred, fake.Transport()).Get(t.Context(), demandOf(fake))
 			e := failureOf(t, err, ekm.ErrorHttpResponseCodeClientError)
 			assert.Equal(t, ekm.ManagedIdentity, e.Party)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,8 +25,9 @@ import (
 //		return aad.NewPFX(clientID, pfx, nil)
 //	})
 //
-// If the authority rejects the credential (3303), load is called once more, and
-// the exchange repeated if that gave another one. load is called by at most one
+// If the authority rejects the credential (3303, or 3110 for an application that
+// it does not know), load is called once more, and the exchange repeated if that
+// gave another one; if it failed, the authority's answer stands. load is called by at most one
 // goroutine at a time for the same demand. Its errors are returned with their
 // code, or with 3304 if they have none. NewReloading calls it once; the error is
 // what it returned, or 6 (SCPErrInvalidArgument) if it is nil.
@@ -39,6 +41,32 @@ func NewReloading(load func(context.Context) (Credential, error)) (Credential, e
 		return nil, err
 	}
 	return r, nil
+}
+
+// NewReloadingFile is [NewReloading] for a file: parse makes the credential of
+// its content, which is read anew for each exchange, at most 1 MiB of it.
+//
+//	cred, err := aad.NewReloadingFile("/run/secrets/app.pem", func(pem []byte) (aad.Credential, error) {
+//		return aad.NewPEM(clientID, pem, nil)
+//	})
+func NewReloadingFile(path string, parse func([]byte) (Credential, error)) (Credential, error) {
+	if parse == nil {
+		return nil, invalid("the function that reads the credential's file is nil")
+	}
+	return NewReloading(func(context.Context) (Credential, error) {
+		content, err := readFile(path, 1<<20)
+		if err != nil {
+			return nil, fmt.Errorf("the credential's file: %w", err)
+		}
+		return parse(content)
+	})
+}
+
+// refusedIdentity reports that the authority does not take a credential, for
+// which another one may be there by now.
+func refusedIdentity(err error) bool {
+	e, ok := errors.AsType[*ekm.Error](err)
+	return ok && (e.Code == ekm.ErrorGetTokenBadCredentials || e.Code == ekm.ErrorHttpResponseCodeClientError && e.Party == ekm.Authority)
 }
 
 type reloading struct {
@@ -56,6 +84,9 @@ func (r *reloading) reload(ctx context.Context) (Credential, error) {
 	if err == nil && cred == nil {
 		err = errors.New("no credential was loaded")
 	}
+	if cred == Credential(r) {
+		err = errors.New("the function that loads the credential returned the credential that calls it")
+	}
 	if err != nil {
 		_, err = usable(Token{}, err, ekm.Local, "")
 		return nil, err
@@ -72,7 +103,7 @@ func (r *reloading) token(ctx context.Context, x *exchange, demand challenge.Cha
 		return Token{}, err
 	}
 	tok, err := cred.token(ctx, x, demand)
-	if !errors.Is(err, ekm.ErrorGetTokenBadCredentials) {
+	if !refusedIdentity(err) {
 		return tok, err
 	}
 	// The file may have been replaced between our reading and Entra's check.

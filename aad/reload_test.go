@@ -99,7 +99,7 @@ func TestReloadOfARejectedCredential(t *testing.T) {
 		{"another wrong one: not a third time", 401, invalidClient, []loader{loadSecret("old"), loadSecret("old"), loadSecret("older"), loadSecret("new")}, 3, 2, ekm.ErrorGetTokenBadCredentials},
 		{"cannot be read again: the rejection is what counts", 401, invalidClient, []loader{loadSecret("old"), loadSecret("old"), loadFailure(missing)}, 3, 1, ekm.ErrorGetTokenBadCredentials},
 		{"is gone: the same", 401, invalidClient, []loader{loadSecret("old"), loadSecret("old"), loadFailure(nil)}, 3, 1, ekm.ErrorGetTokenBadCredentials},
-		{"refused for another reason: nothing to read again", 400, unknownApp, []loader{loadSecret("old"), loadSecret("old"), loadSecret("new")}, 2, 1, ekm.ErrorHttpResponseCodeClientError},
+		{"of an application that is gone: replaced meanwhile", 400, unknownApp, []loader{loadSecret("old"), loadSecret("old"), loadSecret("new")}, 3, 2, 0},
 		{"out of order: the same", 503, `{"error":"temporarily_unavailable"}`, []loader{loadSecret("old"), loadSecret("old"), loadSecret("new")}, 2, 1, ekm.ErrorHttpResponseCodeServerError},
 	} {
 		t.Run(c.why, func(t *testing.T) {
@@ -426,4 +426,28 @@ func TestReloadConcurrently(t *testing.T) {
 	}
 	group.Wait()
 	assert.GreaterOrEqual(t, calls.Load(), int64(20))
+}
+
+func TestReloadingFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	parse := func(content []byte) (aad.Credential, error) { return aad.NewClientSecret("id", string(content)) }
+	_, err := aad.NewReloadingFile(path, parse)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	_, err = aad.NewReloadingFile(t.TempDir(), parse)
+	assert.ErrorContains(t, err, "no regular file")
+	_, err = aad.NewReloadingFile(path, nil)
+	assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument)
+
+	require.NoError(t, os.WriteFile(path, []byte("old-secret"), 0o600))
+	cred, err := aad.NewReloadingFile(path, parse)
+	require.NoError(t, err)
+	a := &authority{answer: numbered(3599)}
+	tokens := aad.NewTokens(cred, &aad.Options{Transport: a})
+	defer tokens.Close()
+	first, err := tokens.Get(t.Context(), demand())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte("new-secret"), 0o600))
+	_, err = tokens.Renew(t.Context(), demand(), first)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"old-secret", "new-secret"}, []string{a.forms[0].Get("client_secret"), a.forms[1].Get("client_secret")})
 }

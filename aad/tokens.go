@@ -20,8 +20,9 @@ import (
 // Options are the settings of [Tokens]; the zero value is good.
 type Options struct {
 	// Transport makes the requests to the authority and to the platform's
-	// identity endpoint. Nil means one of our own, with Proxy, except that the
-	// platform's endpoint is never asked through a proxy.
+	// identity endpoint. Nil means one of our own, with Proxy. The platform's
+	// endpoint is never asked through a proxy: neither by our own transport nor by
+	// an *http.Transport, of which a copy without its Proxy is used there.
 	Transport http.RoundTripper
 	Proxy     *proxy.Selector // nil: the environment's
 	Retry     retry.Policy    // of one exchange

@@ -59,6 +59,18 @@ func (w *workload) token(ctx context.Context, x *exchange, demand challenge.Chal
 	if err != nil {
 		return usable(Token{}, err, ekm.Local, "")
 	}
+	tok, err := w.exchange(ctx, x, demand, federated)
+	if !refusedIdentity(err) {
+		return tok, err
+	}
+	// The file may have been replaced between our reading and Entra's check.
+	if again, readErr := readToken(w.options.TokenFile); readErr == nil && again != federated {
+		return w.exchange(ctx, x, demand, again)
+	}
+	return tok, err
+}
+
+func (w *workload) exchange(ctx context.Context, x *exchange, demand challenge.Challenge, federated string) (Token, error) {
 	return x.post(ctx, demand, func() (url.Values, []string, error) {
 		return assertionForm(w.options.ClientID, federated), []string{federated}, nil
 	})
@@ -67,18 +79,35 @@ func (w *workload) token(ctx context.Context, x *exchange, demand challenge.Chal
 // readToken reads a federated token, which is short.
 func readToken(path string) (string, error) {
 	const limit = 32 << 10
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("the federated token: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	text, err := readFile(path, limit)
 	if err != nil {
 		return "", fmt.Errorf("the federated token: %w", err)
 	}
 	token := strings.TrimSpace(string(text))
-	if len(text) > limit || !credentials(token) {
-		return "", errors.New("the federated token's file is empty, too long, or holds something else")
+	if !credentials(token) {
+		return "", errors.New("the federated token's file is empty, or holds something else")
 	}
 	return token, nil
+}
+
+// readFile reads a regular file of at most limit bytes: a pipe could keep its
+// reader for ever.
+func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("it is longer than %d bytes, too long for what it should be", limit)
+	}
+	return text, err
 }

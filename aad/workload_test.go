@@ -136,8 +136,8 @@ func TestWorkloadIdentityFile(t *testing.T) {
 	}{
 		"missing":      {func(*testing.T, string) {}, false, "federated token", fs.ErrNotExist},
 		"directory":    {func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }, false, "federated token", nil},
-		"empty":        {func(t *testing.T, path string) { writeFile(t, path, "") }, false, "is empty, too long", nil},
-		"blank":        {func(t *testing.T, path string) { writeFile(t, path, " \n") }, false, "is empty, too long", nil},
+		"empty":        {func(t *testing.T, path string) { writeFile(t, path, "") }, false, "is empty, or", nil},
+		"blank":        {func(t *testing.T, path string) { writeFile(t, path, " \n") }, false, "is empty, or", nil},
 		"two tokens":   {func(t *testing.T, path string) { writeFile(t, path, "one\ntwo") }, false, "something else", nil},
 		"not text":     {func(t *testing.T, path string) { writeFile(t, path, "\x00\xff") }, false, "something else", nil},
 		"too long":     {func(t *testing.T, path string) { writeFile(t, path, strings.Repeat("x", 32<<10+1)) }, false, "too long", nil},
