@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -53,6 +54,7 @@ func newExchange(o *Options) *exchange {
 	x.direct = x.client
 	if given, ok := o.Transport.(*http.Transport); ok || o.Transport == nil {
 		own := wire.NewTransport(nil)
+		own.DialContext = nearby(own.DialContext)
 		if ok {
 			own = given.Clone()
 			own.Proxy = nil
@@ -67,6 +69,16 @@ func newExchange(o *Options) *exchange {
 		}
 	}
 	return x
+}
+
+// nearby gives a dial 2 seconds: the platform's endpoint is one hop away, or this
+// machine has none and each try would last until the packets are given up.
+func nearby(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return dial(ctx, network, address)
+	}
 }
 
 func (x *exchange) close() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -17,8 +18,9 @@ import (
 //
 // Errors are 2050 if secret is shorter than an id and one character, 2051 if it
 // is longer than 8 KiB, and 6 (SCPErrInvalidArgument) for the mistakes that are
-// usual: hyphens left in the id, an address pasted in place of it, blanks around
-// it, a secret's id in place of its value. 3800 is [NewClientSecret]'s.
+// usual: hyphens or braces left in the id, an address pasted in place of it, blanks
+// around it, invisible characters, a secret's id in place of its value. 3800 is
+// [NewClientSecret]'s.
 func ParseSecret(secret string) (Credential, error) {
 	const limit = 8 << 10
 	if len(secret) > limit {
@@ -43,12 +45,16 @@ func ParseSecret(secret string) (Credential, error) {
 func misread(s string) error {
 	guid := func(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
 	switch {
+	case strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Cf, r) }):
+		return errors.New("there is an invisible character in the credential string, as copying from a web page or a document leaves it: type it anew")
 	case strings.TrimSpace(s) != s:
 		return errors.New("there are blanks or a line break around the credential string: take them away")
 	case strings.Contains(strings.ToLower(s[:min(len(s), 12)]), "://"):
 		return errors.New("the credential string begins with an address: the vault belongs into IDENTITY, here go client id and secret")
 	case len(s) >= 36 && guid(s[:36]):
 		return errors.New("there are hyphens in the client id: take them away, but leave those of the secret")
+	case strings.HasPrefix(s, "{"):
+		return errors.New("there is a brace before the client id: take the braces and the hyphens away")
 	case len(s) == 68 && guid(s[32:]):
 		return errors.New("a secret's id follows the client id, not its value: the value is shown only once, when the secret is made")
 	}
