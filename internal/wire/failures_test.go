@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -19,11 +18,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/nettest"
 	"github.com/akv-ekm/ekm/internal/wire"
 )
 
 func TestRefusedPort(t *testing.T) {
-	address := closedPort(t)
+	address := nettest.ClosedPort(t)
 	_, err := do(t, newClient(t, nil), get(address))
 	failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseDial, ekm.Vault, address})
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
@@ -31,21 +31,21 @@ func TestRefusedPort(t *testing.T) {
 }
 
 func TestHandshakeFailures(t *testing.T) {
-	good := serverConfig(t)
-	stranger := &tls.Config{Certificates: []tls.Certificate{newAuthority().issue(t, nil)}}
-	expired := &tls.Config{Certificates: []tls.Certificate{trusted().issue(t, func(c *x509.Certificate) {
+	good := trusted().Config(t)
+	stranger := &tls.Config{Certificates: []tls.Certificate{nettest.NewAuthority().Issue(t, nil)}}
+	expired := &tls.Config{Certificates: []tls.Certificate{trusted().Issue(t, func(c *x509.Certificate) {
 		c.NotAfter = time.Now().Add(-time.Hour)
 	})}}
-	misnamed := &tls.Config{Certificates: []tls.Certificate{trusted().issue(t, func(c *x509.Certificate) {
+	misnamed := &tls.Config{Certificates: []tls.Certificate{trusted().Issue(t, func(c *x509.Certificate) {
 		c.IPAddresses, c.DNSNames = nil, []string{"elsewhere.example"}
 	})}}
 	old := good.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	serve := func(config *tls.Config) func(*testing.T) string {
-		return func(t *testing.T) string { return listenTLS(t, config, replying("", false)) }
+		return func(t *testing.T) string { return nettest.ListenTLS(t, config, nettest.Replying("", false)) }
 	}
 	raw := func(handle func(net.Conn)) func(*testing.T) string {
-		return func(t *testing.T) string { return listen(t, handle) }
+		return func(t *testing.T) string { return nettest.Listen(t, handle) }
 	}
 	for _, c := range []struct {
 		name  string
@@ -89,54 +89,13 @@ func TestHandshakeFailures(t *testing.T) {
 		})
 	}
 	t.Run("hang", func(t *testing.T) {
-		address := listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+		address := nettest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 		client := newClient(t, nil)
 		client.Timeout = 30 * time.Millisecond
 		_, err := do(t, client, get(address))
 		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseTLS, ekm.Vault, address})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 	})
-}
-
-// resolver answers every question with rcode, or not at all if it is negative.
-func resolver(t *testing.T, rcode int) *net.Resolver {
-	server, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	done := make(chan struct{})
-	t.Cleanup(func() { _ = server.Close(); <-done })
-	go func() {
-		defer close(done)
-		for buf := make([]byte, 512); ; {
-			n, from, err := server.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if rcode < 0 || n < 12 {
-				continue
-			}
-			end := 12
-			for end < n && buf[end] != 0 {
-				end += int(buf[end]) + 1
-			}
-			reply := append([]byte(nil), buf[:min(end+5, n)]...)
-			binary.BigEndian.PutUint16(reply[2:], 0x8180|uint16(rcode))
-			copy(reply[4:12], []byte{0, 1, 0, 0, 0, 0, 0, 0})
-			_, _ = server.WriteTo(reply, from)
-		}
-	}()
-	// The resolver waits for seconds on, in the background, unless it is cut off.
-	ended, end := context.WithCancel(context.Background())
-	t.Cleanup(end)
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		if err := ended.Err(); err != nil {
-			return nil, err
-		}
-		conn, err := new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
-		if err == nil {
-			context.AfterFunc(ended, func() { _ = conn.Close() })
-		}
-		return conn, err
-	}}
 }
 
 func TestNames(t *testing.T) {
@@ -150,7 +109,7 @@ func TestNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tr := wire.NewTransport(nil)
-			tr.DialContext = (&net.Dialer{Resolver: resolver(t, c.rcode)}).DialContext
+			tr.DialContext = (&net.Dialer{Resolver: nettest.Resolver(t, c.rcode)}).DialContext
 			_, err := do(t, newClient(t, tr), get("nowhere.invalid:443"))
 			failed(t, err, c.want)
 			dns, ok := errors.AsType[*net.DNSError](err)
@@ -160,7 +119,7 @@ func TestNames(t *testing.T) {
 	}
 	t.Run("no answer", func(t *testing.T) {
 		tr := wire.NewTransport(nil)
-		tr.DialContext = (&net.Dialer{Resolver: resolver(t, -1)}).DialContext
+		tr.DialContext = (&net.Dialer{Resolver: nettest.Resolver(t, -1)}).DialContext
 		client := newClient(t, tr)
 		client.Timeout = 20 * time.Millisecond
 		_, err := do(t, client, get("nowhere.invalid"))
@@ -203,7 +162,7 @@ func TestReplies(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			address := listenTLS(t, serverConfig(t), replying(c.reply, c.hang))
+			address := nettest.ListenTLS(t, trusted().Config(t), nettest.Replying(c.reply, c.hang))
 			client := newClient(t, nil)
 			if c.hang && c.code != 3120 {
 				client.Timeout = 100 * time.Millisecond
@@ -219,8 +178,8 @@ func TestReplies(t *testing.T) {
 
 func TestGrowingReplyIsRefusedEarly(t *testing.T) {
 	var sent atomic.Int64
-	address := listenTLS(t, serverConfig(t), func(c net.Conn) {
-		if !readRequest(c) {
+	address := nettest.ListenTLS(t, trusted().Config(t), func(c net.Conn) {
+		if !nettest.ReadRequest(c) {
 			return
 		}
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -238,7 +197,7 @@ func TestGrowingReplyIsRefusedEarly(t *testing.T) {
 }
 
 func TestHeldBudget(t *testing.T) {
-	address := listenTLS(t, serverConfig(t), replying("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+strings.Repeat("x", 5000), false))
+	address := nettest.ListenTLS(t, trusted().Config(t), nettest.Replying("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+strings.Repeat("x", 5000), false))
 	client := newClient(t, nil)
 	client.Limits.Held = 1000
 	_, err := do(t, client, get(address))
@@ -357,24 +316,24 @@ func TestRoundTrippersWithoutHooks(t *testing.T) {
 // A connection that was dialed for an exchange, which then got another one, must
 // not move the exchange back to its handshake.
 func TestLateHandshake(t *testing.T) {
-	config := serverConfig(t)
+	config := trusted().Config(t)
 	first, answer := make(chan struct{}), make(chan struct{})
 	second, hello, drop := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	var conns atomic.Int32
-	address := listen(t, func(c net.Conn) {
+	address := nettest.Listen(t, func(c net.Conn) {
 		if conns.Add(1) > 1 {
 			_, _ = c.Read(make([]byte, 1)) // the late handshake has begun
 			close(hello)
 			return
 		}
 		s := tls.Server(c, config)
-		if !readRequest(s) {
+		if !nettest.ReadRequest(s) {
 			return
 		}
 		close(first)
 		<-answer
 		_, _ = io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-		if readRequest(s) {
+		if nettest.ReadRequest(s) {
 			close(second)
 			<-drop
 		}

@@ -1,21 +1,11 @@
 package wire_test
 
 import (
-	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"runtime"
@@ -28,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/nettest"
 	"github.com/akv-ekm/ekm/internal/wire"
 )
 
@@ -49,145 +40,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// An authority signs the certificates of one test binary.
-type authority struct {
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
-	pool *x509.CertPool
-}
-
-var newAuthority = func() *authority {
-	a := &authority{key: newKey(), pool: x509.NewCertPool()}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test root"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
-	if err != nil {
-		panic(err)
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		panic(err)
-	}
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-var trusted = sync.OnceValue(newAuthority)
-
-func newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
-
-func (a *authority) issue(t *testing.T, edit func(*x509.Certificate)) tls.Certificate {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	if edit != nil {
-		edit(template)
-	}
-	key := newKey()
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	require.NoError(t, err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// listen serves each connection on loopback with handle, and closes all at the end.
-func listen(t *testing.T, handle func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var mu sync.Mutex
-	var conns []net.Conn
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			conns = append(conns, c)
-			mu.Unlock()
-			wg.Go(func() {
-				defer func() { _ = c.Close() }()
-				handle(c)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		mu.Lock()
-		for _, c := range conns {
-			_ = c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return l.Addr().String()
-}
-
-func serverConfig(t *testing.T) *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{trusted().issue(t, nil)}}
-}
-
-// listenTLS is listen with the handshake made.
-func listenTLS(t *testing.T, config *tls.Config, handle func(net.Conn)) string {
-	t.Helper()
-	return listen(t, func(c net.Conn) {
-		s := tls.Server(c, config)
-		if s.Handshake() == nil {
-			handle(s)
-			_ = s.CloseWrite()
-		}
-	})
-}
-
-// replying reads one request and sends text in reply; hang keeps the connection.
-func replying(text string, hang bool) func(net.Conn) {
-	return func(c net.Conn) {
-		if !readRequest(c) {
-			return
-		}
-		if text == "" {
-			settle()
-		}
-		_, _ = io.WriteString(c, text)
-		if hang {
-			_, _ = io.Copy(io.Discard, c)
-		}
-	}
-}
-
-// settle lets the client's transport report that it has written the request.
-func settle() { time.Sleep(10 * time.Millisecond) }
-
-func readRequest(c net.Conn) bool {
-	req, err := http.ReadRequest(bufio.NewReader(c))
-	if err == nil {
-		_, err = io.Copy(io.Discard, req.Body)
-	}
-	return err == nil
-}
-
-func closedPort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
-}
+var trusted = sync.OnceValue(nettest.NewAuthority)
 
 func newClient(t *testing.T, tr *http.Transport) *wire.Client {
 	if tr == nil {
 		tr = wire.NewTransport(nil)
 	}
-	tr.TLSClientConfig.RootCAs = trusted().pool
+	tr.TLSClientConfig.RootCAs = trusted().Pool
 	t.Cleanup(tr.CloseIdleConnections)
 	return &wire.Client{Transport: tr, Timeout: 10 * time.Second, UserAgent: "test"}
 }

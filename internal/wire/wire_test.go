@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/nettest"
 	"github.com/akv-ekm/ekm/internal/wire"
 	"github.com/akv-ekm/ekm/proxy"
 	"github.com/akv-ekm/ekm/retry"
@@ -66,7 +67,7 @@ func tunnel(status int) func(net.Conn) {
 
 func TestProxy(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-	target := listenTLS(t, serverConfig(t), replying(answer, false))
+	target := nettest.ListenTLS(t, trusted().Config(t), nettest.Replying(answer, false))
 	for _, c := range []struct {
 		name, scheme string
 		handle       func(net.Conn)
@@ -75,22 +76,22 @@ func TestProxy(t *testing.T) {
 	}{
 		{"407", "http", tunnel(407), 407, ekm.PhaseProxy},
 		{"403", "http", tunnel(403), 403, ekm.PhaseProxy},
-		{"closed", "http", func(c net.Conn) { readRequest(c) }, 0, ekm.PhaseProxy},
-		{"garbled", "http", replying("what?\r\n\r\n", false), 0, ekm.PhaseProxy},
+		{"closed", "http", func(c net.Conn) { nettest.ReadRequest(c) }, 0, ekm.PhaseProxy},
+		{"garbled", "http", nettest.Replying("what?\r\n\r\n", false), 0, ekm.PhaseProxy},
 		{"no TLS", "https", func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 1<<14))
 			_, _ = io.WriteString(c, "HTTP/1.1 400 No\r\n\r\n")
 		}, 0, ekm.PhaseTLS},
 		{"TLS 403", "https-ok", tunnel(403), 403, ekm.PhaseProxy},
-		{"TLS garbled", "https-ok", replying("what?\r\n\r\n", false), 0, ekm.PhaseProxy},
+		{"TLS garbled", "https-ok", nettest.Replying("what?\r\n\r\n", false), 0, ekm.PhaseProxy},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			scheme, ok := strings.CutSuffix(c.scheme, "-ok")
 			var address string
 			if ok {
-				address = listenTLS(t, serverConfig(t), c.handle)
+				address = nettest.ListenTLS(t, trusted().Config(t), c.handle)
 			} else {
-				address = listen(t, c.handle)
+				address = nettest.Listen(t, c.handle)
 			}
 			_, err := do(t, newClient(t, via(scheme, address)), get(target))
 			e := failed(t, err, want{ekm.ErrorHttpSendRequest, c.phase, ekm.Proxy, address}, password)
@@ -98,17 +99,17 @@ func TestProxy(t *testing.T) {
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
-		address := closedPort(t)
+		address := nettest.ClosedPort(t)
 		_, err := do(t, newClient(t, via("http", address)), get(target))
 		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseDial, ekm.Proxy, address}, password)
 		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 	})
 	t.Run("works", func(t *testing.T) {
-		assert.Equal(t, "ok", string(must(t, newClient(t, via("http", listen(t, tunnel(200)))), get(target)).Body))
+		assert.Equal(t, "ok", string(must(t, newClient(t, via("http", nettest.Listen(t, tunnel(200)))), get(target)).Body))
 	})
 	t.Run("the target's TLS is not the proxy's", func(t *testing.T) {
-		plain := listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<14)) })
-		_, err := do(t, newClient(t, via("http", listen(t, tunnel(200)))), get(plain))
+		plain := nettest.Listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<14)) })
+		_, err := do(t, newClient(t, via("http", nettest.Listen(t, tunnel(200)))), get(plain))
 		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseTLS, ekm.Vault, plain}, password)
 	})
 	t.Run("settings", func(t *testing.T) {
@@ -121,7 +122,7 @@ func TestProxy(t *testing.T) {
 func serve(t *testing.T, h2 bool, h http.HandlerFunc) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
 	s.EnableHTTP2 = h2
-	s.TLS = serverConfig(t)
+	s.TLS = trusted().Config(t)
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -132,7 +133,7 @@ func TestHTTP2(t *testing.T) {
 	s := serve(t, true, func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case http.MethodPut:
-			settle()
+			nettest.Settle()
 			panic(http.ErrAbortHandler)
 		case http.MethodPatch:
 			w.WriteHeader(200)
@@ -153,9 +154,9 @@ func TestHTTP2(t *testing.T) {
 }
 
 func TestHTTP2GoAway(t *testing.T) {
-	config := serverConfig(t)
+	config := trusted().Config(t)
 	config.NextProtos = []string{"h2"}
-	address := listenTLS(t, config, func(c net.Conn) {
+	address := nettest.ListenTLS(t, config, func(c net.Conn) {
 		_, _ = c.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0}) // SETTINGS
 		r := bufio.NewReader(c)
 		_, _ = r.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
@@ -165,7 +166,7 @@ func TestHTTP2GoAway(t *testing.T) {
 			}
 			_, _ = r.Discard(int(h[0])<<16 | int(h[1])<<8 | int(h[2]))
 		}
-		settle()
+		nettest.Settle()
 		_, _ = c.Write([]byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2}) // GOAWAY, INTERNAL_ERROR
 	})
 	r := get(address)
