@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +58,9 @@ type Error struct {
 	Party Party  // who was spoken to
 	Phase Phase  // how far the exchange got; empty where there was none
 	Host  string // host, and port if not 443, of that party
+	// Addresses are those of Host that were connected to or, where no connection
+	// came about, tried. Empty if nothing of our own dialed, or a proxy did.
+	Addresses []netip.Addr
 
 	Status      int    // HTTP status; 0 if no response came
 	ServiceCode string // the service's own error code: "Forbidden", "invalid_client"
@@ -87,6 +92,9 @@ func (e *Error) Error() string {
 		b.WriteString(": " + string(e.Party))
 		if e.Host != "" {
 			b.WriteString(" " + e.Host)
+		}
+		if a := e.addresses(); a != "" && (e.Status == 0 || e.Status == http.StatusForbidden) {
+			b.WriteString(" at " + a) // whether it is the private endpoint's
 		}
 	}
 	if e.Phase != "" && e.Status == 0 {
@@ -136,6 +144,19 @@ func (e *Error) service() string {
 		}
 	}
 	return strings.Join(parts, "/")
+}
+
+// addresses tells each address, and which side of a private endpoint it is on.
+func (e *Error) addresses() string {
+	texts := make([]string, len(e.Addresses))
+	for i, a := range e.Addresses {
+		kind := "public"
+		if a = a.Unmap(); a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
+			kind = "private"
+		}
+		texts[i] = a.String() + " (" + kind + ")"
+	}
+	return strings.Join(texts, ", ")
 }
 
 func (e *Error) tail() string {
@@ -245,6 +266,7 @@ func (e *Error) fields() []field {
 		{"operation", e.Op},
 		{"party", string(e.Party)},
 		{"host", e.Host},
+		{"address", e.addresses()},
 		{"phase", string(e.Phase)},
 		{"status", e.Status},
 		{"service", e.ServiceCode},

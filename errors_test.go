@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -29,6 +30,7 @@ func full() *ekm.Error {
 		Party:         ekm.Authority,
 		Phase:         ekm.PhaseDecode,
 		Host:          "login.microsoftonline.com",
+		Addresses:     []netip.Addr{netip.MustParseAddr("20.190.160.2")},
 		Status:        401,
 		ServiceCode:   "invalid_client",
 		InnerCode:     "inner",
@@ -73,6 +75,26 @@ func TestErrorLine(t *testing.T) {
 			"getKey: 3106 ErrorHttpSendRequest: vault contoso.vault.azure.net: dial: dial tcp: connection refused",
 		},
 		{
+			"which addresses were tried, and on which side of a private endpoint they are",
+			ekm.Error{
+				Code: ekm.ErrorHttpSendRequest, Op: "getKey", Party: ekm.Vault, Host: "contoso.vault.azure.net", Phase: ekm.PhaseDial, Err: dial,
+				Addresses: []netip.Addr{
+					netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("fd00::5"),
+					netip.MustParseAddr("20.50.4.4"), netip.MustParseAddr("::ffff:192.168.0.9"),
+				},
+			},
+			"getKey: 3106 ErrorHttpSendRequest: vault contoso.vault.azure.net at 10.1.2.3 (private), fd00::5 (private), " +
+				"20.50.4.4 (public), 192.168.0.9 (private): dial: dial tcp: connection refused",
+		},
+		{
+			"a refusal at the public address, where the private endpoint is the way in",
+			ekm.Error{
+				Code: ekm.ErrorHttpOperationForbidden, Op: "getKey", Party: ekm.Vault, Host: "contoso.vault.azure.net", Status: 403,
+				InnerCode: "ForbiddenByConnection", Addresses: []netip.Addr{netip.MustParseAddr("20.50.4.4")},
+			},
+			"getKey: 3113 ErrorHttpOperationForbidden: vault contoso.vault.azure.net at 20.50.4.4 (public): HTTP 403 ForbiddenByConnection",
+		},
+		{
 			"a code alone is explained",
 			ekm.Error{Code: ekm.ErrorWrapKeyBase64EncodeKey, Op: "wrapKey", Party: ekm.Local},
 			"wrapKey: 3605 ErrorWrapKeyBase64EncodeKey: Local: the key to wrap is empty; nothing was sent.",
@@ -108,6 +130,7 @@ func TestErrorBlock(t *testing.T) {
   operation:   acquireToken
   party:       authority
   host:        login.microsoftonline.com
+  address:     20.190.160.2 (public)
   phase:       decode
   status:      401
   service:     invalid_client
@@ -192,7 +215,7 @@ func TestErrorJSON(t *testing.T) {
 	got, err := json.Marshal(full())
 	require.NoError(t, err)
 	assert.Equal(t, `{"code":3303,"symbol":"ErrorGetTokenBadCredentials","operation":"acquireToken","party":"authority",`+
-		`"host":"login.microsoftonline.com","phase":"decode","status":401,"service":"invalid_client","inner":"inner",`+
+		`"host":"login.microsoftonline.com","address":"20.190.160.2 (public)","phase":"decode","status":401,"service":"invalid_client","inner":"inner",`+
 		`"aadsts":"AADSTS7000222","message":"The provided client secret keys are expired.",`+
 		`"request":"11111111-0000-0000-0000-000000000000","correlation":"22222222-0000-0000-0000-000000000000",`+
 		`"trace":"33333333-0000-0000-0000-000000000000","region":"westeurope","attempts":2,"retryAfter":1.5,`+

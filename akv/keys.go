@@ -215,7 +215,7 @@ func (k *call) names(kid string) bool {
 // undecodable is an answer of the vault's that makes no sense. Its text is ours:
 // a decoder's own would quote what may be key bytes.
 func (k *call) undecodable(code ekm.Code, text string) error {
-	return k.explain(&ekm.Error{Code: code, Party: ekm.Vault, Phase: ekm.PhaseDecode, Message: text})
+	return k.explain(&ekm.Error{Code: code, Party: ekm.Vault, Phase: ekm.PhaseDecode, Err: errors.New(text)})
 }
 
 // valueBody is {"alg":"...","value":"..."}; alg is one of ours, and base64url

@@ -159,7 +159,8 @@ func (c *Client) probe(ctx context.Context, k *call) (challenge.Challenge, error
 	}
 	// Form alone is checked here: whether to believe it is for each client that
 	// shares the answer to say.
-	return c.opts.Trust.Parse(resp.Header)
+	demand, err := c.opts.Trust.Parse(resp.Header)
+	return demand, k.answered(err, resp)
 }
 
 // believe holds a demand against the client's trust, once for each new demand.
@@ -168,6 +169,9 @@ func (c *Client) believe(demand challenge.Challenge) error {
 		return nil
 	}
 	if err := c.opts.Trust.Check(demand, c.host); err != nil {
+		if e, ok := errors.AsType[*ekm.Error](err); ok {
+			e.Status = http.StatusUnauthorized // which every challenge comes with
+		}
 		return err
 	}
 	checked := demand // of its own, so that the usual case allocates nothing
@@ -238,9 +242,17 @@ func (k *call) explain(err error) error {
 		r.Authorization, r.Body = k.sent, k.body
 		full.Err = r.Redact(full.Err)
 	}
-	if r := k.answer; r != nil && full.Party == ekm.Vault && full.Status == 0 && full.Phase == ekm.PhaseDecode {
-		seen := k.client.wire.Refusal(k.request(), r)
-		full.Status, full.RequestID, full.Region = r.Status, seen.RequestID, seen.Region
+	if k.answer != nil && full.Party == ekm.Vault && full.Status == 0 && full.Phase == ekm.PhaseDecode {
+		return k.answered(&full, k.answer)
 	}
 	return &full
+}
+
+// answered adds to an error about an answer what the answer says of itself.
+func (k *call) answered(err error, resp *wire.Response) error {
+	if e, ok := errors.AsType[*ekm.Error](err); ok {
+		seen := k.client.wire.Refusal(k.request(), resp)
+		e.Status, e.RequestID, e.Region = resp.Status, seen.RequestID, seen.Region
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"strings"
 	"syscall"
@@ -42,6 +43,7 @@ func (x *exchange) fail(ctx context.Context, r *Request, err error) error {
 	if e.Phase == ekm.PhasePrepare {
 		e.Party = ekm.Local
 	}
+	e.Addresses = x.addresses(e.Party)
 	return e
 }
 
@@ -113,6 +115,9 @@ func (c *Client) Refusal(r *Request, resp *Response) *ekm.Error {
 		RequestID:     r.Clean(resp.Header.Get("X-Ms-Request-Id"), 100),
 		CorrelationID: r.Correlation,
 		Region:        r.Clean(resp.Header.Get("X-Ms-Keyvault-Region"), 40),
+	}
+	if resp.From.IsValid() {
+		e.Addresses = []netip.Addr{resp.From}
 	}
 	e.RetryAfter, _ = retry.After(resp.Header, e.Time)
 	switch s := resp.Status; {

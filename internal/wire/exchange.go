@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/akv-ekm/ekm"
@@ -26,6 +29,10 @@ type exchange struct {
 	step   atomic.Int32 // index into phases
 	proxy  atomic.Value // string: address of the proxy in use, without user and password
 	hooks  httptrace.ClientTrace
+
+	mu    sync.Mutex
+	conn  netip.Addr   // the other end of the connection in use
+	tried []netip.Addr // the ends of those that were dialed for this exchange
 }
 
 type exchangeKey struct{}
@@ -62,11 +69,59 @@ func (x *exchange) trace() *httptrace.ClientTrace {
 	x.hooks = httptrace.ClientTrace{
 		GetConn:              func(string) { x.dialing() },
 		TLSHandshakeStart:    func() { x.enter(ekm.PhaseTLS) },
-		GotConn:              func(httptrace.GotConnInfo) { x.enter(ekm.PhaseWrite) },
+		GotConn:              func(i httptrace.GotConnInfo) { x.connectedTo(i.Conn) },
 		WroteRequest:         func(i httptrace.WroteRequestInfo) { x.wrote(i.Err) },
 		GotFirstResponseByte: func() { x.enter(ekm.PhaseHeader) },
 	}
 	return &x.hooks
+}
+
+func (x *exchange) connectedTo(c net.Conn) {
+	x.enter(ekm.PhaseWrite)
+	if c == nil {
+		return // a round tripper of its own kind
+	}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.conn = a.AddrPort().Addr().Unmap()
+	}
+}
+
+// dialed notes an address, "192.0.2.1:443", that a connection is tried to.
+func (x *exchange) dialed(address string) {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.tried) < 8 && !slices.Contains(x.tried, a.Addr()) {
+		x.tried = append(x.tried, a.Addr())
+	}
+}
+
+// directly is the address of the party itself, if there is a connection to it.
+func (x *exchange) directly() netip.Addr {
+	if x.proxyHost() != "" {
+		return netip.Addr{}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.conn
+}
+
+// addresses are those that an error of this exchange should tell.
+func (x *exchange) addresses(p ekm.Party) []netip.Addr {
+	if p == ekm.Local || p != ekm.Proxy && x.proxyHost() != "" {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.conn.IsValid() {
+		return []netip.Addr{x.conn}
+	}
+	return slices.Clone(x.tried)
 }
 
 func (x *exchange) wrote(err error) {

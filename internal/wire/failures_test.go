@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -25,9 +26,20 @@ import (
 func TestRefusedPort(t *testing.T) {
 	address := nettest.ClosedPort(t)
 	_, err := do(t, newClient(t, nil), get(address))
-	failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseDial, ekm.Vault, address})
+	e := failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseDial, ekm.Vault, address})
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+	assert.Equal(t, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, e.Addresses, "tried")
 	assert.ErrorIs(t, err, ekm.ErrorHttpSendRequest)
+}
+
+// Which address answered tells on which side of a private endpoint it is.
+func TestAddressOfAnAnswer(t *testing.T) {
+	address := nettest.ListenTLS(t, trusted().Config(t), nettest.Replying("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", false))
+	client := newClient(t, nil)
+	r := get(address)
+	e := client.Refusal(r, must(t, client, r))
+	assert.Equal(t, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, e.Addresses)
+	assert.Contains(t, e.Error(), address+" at 127.0.0.1 (private)")
 }
 
 func TestHandshakeFailures(t *testing.T) {

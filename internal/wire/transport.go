@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -47,12 +48,22 @@ func chooseProxy(req *http.Request, proxy func(*url.URL) (*url.URL, error)) (*ur
 	return u, err
 }
 
-// dial connects, and tells the exchange when the name is resolved and the
-// connection made: what follows on a proxied one is the proxy's doing.
+// dial connects, and tells the exchange when the name is resolved, to what, and
+// when the connection is made: what follows on a proxied one is the proxy's doing.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	x := of(ctx)
+	if x == nil {
+		return d.DialContext(ctx, network, address)
+	}
+	x.enter(ekm.PhaseResolve)
+	d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		x.enter(ekm.PhaseDial)
+		x.dialed(address)
+		return nil
+	}
 	conn, err := d.DialContext(ctx, network, address)
-	if x := of(ctx); x != nil && err == nil && x.proxyHost() != "" {
+	if err == nil && x.proxyHost() != "" {
 		x.enter(ekm.PhaseProxy)
 	}
 	return conn, err

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -80,6 +81,7 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	From   netip.Addr // the party's address; zero through a proxy, or if the round tripper does not tell
 }
 
 // Do makes one exchange. Any complete response is a success, whatever its
@@ -133,7 +135,7 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 	if err != nil {
 		return nil, because(ctx, err)
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, From: x.directly()}, nil
 }
 
 // request builds the HTTP request and hangs the phase trace on its context.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -96,6 +97,7 @@ func TestProxy(t *testing.T) {
 			_, err := do(t, newClient(t, via(scheme, address)), get(target))
 			e := failed(t, err, want{ekm.ErrorHttpSendRequest, c.phase, ekm.Proxy, address}, password)
 			assert.Equal(t, c.status, e.Status)
+			assert.Equal(t, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, e.Addresses, "the proxy's")
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
@@ -105,7 +107,9 @@ func TestProxy(t *testing.T) {
 		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 	})
 	t.Run("works", func(t *testing.T) {
-		assert.Equal(t, "ok", string(must(t, newClient(t, via("http", nettest.Listen(t, tunnel(200)))), get(target)).Body))
+		resp := must(t, newClient(t, via("http", nettest.Listen(t, tunnel(200)))), get(target))
+		assert.Equal(t, "ok", string(resp.Body))
+		assert.False(t, resp.From.IsValid(), "the proxy's address is not the party's")
 	})
 	t.Run("the target's TLS is not the proxy's", func(t *testing.T) {
 		plain := nettest.Listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<14)) })
