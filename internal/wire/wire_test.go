@@ -123,8 +123,11 @@ func TestProxy(t *testing.T) {
 	})
 }
 
-func serve(t *testing.T, h2 bool, h http.HandlerFunc) *httptest.Server {
+func serve(t *testing.T, h2 bool, h http.HandlerFunc, wrap ...func(net.Listener) net.Listener) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
+	for _, f := range wrap {
+		s.Listener = f(s.Listener)
+	}
 	s.EnableHTTP2 = h2
 	s.TLS = trusted().Config(t)
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
