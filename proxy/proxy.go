@@ -3,14 +3,18 @@
 // [Settings] are plain data. A [Selector] compiles them at its first use and
 // keeps the result until [Selector.Reload], as the SQL Server connector keeps
 // the settings that it found at its first request.
+//
+// # What is not supported
+//
+// Automatic configuration: PAC scripts are not evaluated, and proxies are not
+// searched for on the network (WPAD). Of the ways to prove oneself to a proxy
+// only basic authentication: no NTLM, no Negotiate. The settings of macOS and of
+// desktop environments are not read.
 package proxy
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/net/http/httpproxy"
@@ -26,6 +30,16 @@ const (
 	Environment Mode = "environment" // HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in either case
 	Explicit    Mode = "explicit"    // Settings.URL
 	None        Mode = "none"        // always direct
+
+	// System is what the machine is set to. On Windows that is the static proxy
+	// of the account that the process runs as, else the machine's for WinHTTP
+	// (netsh winhttp set proxy), else none. Automatic detection, which Windows
+	// has on by default, is passed over; an automatic configuration script with
+	// no proxy named beside it is an error, as its proxies are unknown and going
+	// past them is not for us to decide.
+	//
+	// Elsewhere there is no such setting for a service: System is Environment.
+	System Mode = "system"
 )
 
 // Settings say which proxy to use. The zero value is the environment's.
@@ -46,29 +60,36 @@ type Selector struct {
 	settings Settings
 
 	mu      sync.Mutex
-	choose  func(*url.URL) (*url.URL, error) // nil: to be compiled
+	plan    *plan // nil: to be compiled, if failure is nil too
 	failure error
 }
 
 // New makes a Selector. Nothing is read or checked before its first use.
 func New(s Settings) *Selector { return &Selector{settings: s} }
 
-// Proxy is the proxy for a request to target, or nil for none. Its error, of
-// type [*ekm.Error], has the code 3101: the settings name no usable proxy.
+// Proxy is the proxy for a request to target, or nil for none; it is shared and
+// not to be changed. Its error, of type [*ekm.Error], has the code 3101: the
+// settings name no usable proxy. No error holds a password.
 func (s *Selector) Proxy(target *url.URL) (*url.URL, error) {
-	if s == nil {
-		s = New(Settings{})
+	plan, err := s.compiled()
+	if err == nil {
+		var u *url.URL
+		if u, err = plan.choose(target); err == nil {
+			return u, nil
+		}
 	}
-	s.mu.Lock()
-	if s.choose == nil && s.failure == nil {
-		s.choose, s.failure = s.settings.compile()
+	return nil, &ekm.Error{Code: ekm.ErrorHttpOpenSession, Party: ekm.Proxy, Phase: ekm.PhasePrepare, Err: err}
+}
+
+// String tells in one line what is in force, where it comes from, and what is
+// wrong with it, for logs and diagnosis. It holds no user and no password. It is
+// a first use, if there was none before: the settings are read for it.
+func (s *Selector) String() string {
+	plan, err := s.compiled()
+	if err != nil {
+		return "unusable: " + err.Error()
 	}
-	choose, failure := s.choose, s.failure
-	s.mu.Unlock()
-	if failure != nil {
-		return nil, &ekm.Error{Code: ekm.ErrorHttpOpenSession, Party: ekm.Proxy, Phase: ekm.PhasePrepare, Err: failure}
-	}
-	return choose(target)
+	return plan.String()
 }
 
 // Reload forgets what was read, so that the next use reads the settings anew.
@@ -79,11 +100,23 @@ func (s *Selector) Reload() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.choose, s.failure = nil, nil
+	s.plan, s.failure = nil, nil
 }
 
-// compile reads the settings into a function that cannot fail.
-func (s Settings) compile() (func(*url.URL) (*url.URL, error), error) {
+// compiled reads the settings at the first use; a failure is kept like a success.
+func (s *Selector) compiled() (*plan, error) {
+	if s == nil {
+		return Settings{}.compile()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plan == nil && s.failure == nil {
+		s.plan, s.failure = s.settings.compile()
+	}
+	return s.plan, s.failure
+}
+
+func (s Settings) compile() (*plan, error) {
 	mode := s.Mode
 	if mode == "" {
 		mode = Environment
@@ -91,43 +124,19 @@ func (s Settings) compile() (func(*url.URL) (*url.URL, error), error) {
 			mode = Explicit
 		}
 	}
-	var c *httpproxy.Config
 	switch mode {
 	case None:
-		return func(*url.URL) (*url.URL, error) { return nil, nil }, nil
+		return directPlan("none"), nil
 	case Environment:
-		c = httpproxy.FromEnvironment()
+		return configPlan("environment", httpproxy.FromEnvironment())
 	case Explicit:
 		if s.URL == "" {
-			return nil, errors.New("no proxy URL is given")
+			return nil, errors.New("explicit: no proxy URL is given")
 		}
-		c = &httpproxy.Config{HTTPProxy: s.URL, HTTPSProxy: s.URL, NoProxy: s.NoProxy}
-	default:
-		return nil, fmt.Errorf("no such proxy mode: %.40q", mode)
+		return configPlan("explicit", &httpproxy.Config{HTTPProxy: s.URL, HTTPSProxy: s.URL, NoProxy: s.NoProxy})
+	case System:
+		return systemPlan()
 	}
-	// httpproxy passes over an address that it cannot parse, and would go direct.
-	for _, address := range []string{c.HTTPSProxy, c.HTTPProxy} {
-		if err := check(address); err != nil {
-			return nil, err
-		}
-	}
-	return c.ProxyFunc(), nil
-}
-
-// check accepts a proxy's URL, or host:port. Its errors do not hold the address,
-// which may hold a password.
-func check(address string) error {
-	if address == "" {
-		return nil
-	}
-	u, err := url.Parse(address)
-	if err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
-		if u, err = url.Parse("http://" + address); err != nil || strings.Contains(address, "://") {
-			return errors.New("the proxy address is not a URL with http, https, socks5 or socks5h, nor host:port")
-		}
-	}
-	if u.Hostname() == "" {
-		return errors.New("the proxy address has no host")
-	}
-	return nil
+	// It is not shown: it may be a URL, with a password, in the wrong place.
+	return nil, errors.New("no such proxy mode: there are environment, explicit, system and none")
 }

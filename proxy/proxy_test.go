@@ -1,8 +1,10 @@
 package proxy_test
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -17,7 +19,10 @@ import (
 func environment(t *testing.T, env map[string]string) {
 	t.Helper()
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy", "REQUEST_METHOD"} {
-		t.Setenv(name, env[name])
+		t.Setenv(name, "")
+	}
+	for name, value := range env { // afterwards, as on Windows both cases are one
+		t.Setenv(name, value)
 	}
 }
 
@@ -76,6 +81,7 @@ func TestProxy(t *testing.T) {
 func TestInvalid(t *testing.T) {
 	for name, s := range map[string]proxy.Settings{
 		"mode":           {Mode: "auto"},
+		"URL as mode":    {Mode: "http://user:geheim@proxy.example"},
 		"no URL":         {Mode: proxy.Explicit},
 		"scheme":         {URL: "ftp://user:geheim@proxy.example"},
 		"no host":        {URL: "http://user:geheim@"},
@@ -86,16 +92,107 @@ func TestInvalid(t *testing.T) {
 		"no scheme left": {URL: "://geheim"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			u, err := proxy.New(s).Proxy(&url.URL{Scheme: "https", Host: "h.example"})
-			assert.Nil(t, u)
-			require.ErrorIs(t, err, ekm.ErrorHttpOpenSession)
-			assert.NotContains(t, fmt.Sprintf("%+v", err), "geheim")
+			refused(t, proxy.New(s), "https://h.example")
 		})
 	}
 	environment(t, map[string]string{"HTTPS_PROXY": "ftp://user:geheim@x"})
-	_, err := new(proxy.Selector).Proxy(&url.URL{Scheme: "https", Host: "h.example"})
-	require.ErrorIs(t, err, ekm.ErrorHttpOpenSession)
+	refused(t, new(proxy.Selector), "https://h.example")
+	refused(t, nil, "https://h.example")
+	environment(t, map[string]string{"HTTP_PROXY": "ftp://user:geheim@x"})
+	refused(t, nil, "https://h.example") // whether or not this target needs it
+}
+
+// refused expects the one error of the package, without password, and the same
+// reason in the description.
+func refused(t *testing.T, s *proxy.Selector, target string) string {
+	t.Helper()
+	to, err := url.Parse(target)
+	require.NoError(t, err)
+	u, err := s.Proxy(to)
+	assert.Nil(t, u)
+	e, ok := errors.AsType[*ekm.Error](err)
+	require.True(t, ok, "%v", err)
+	assert.Equal(t, ekm.ErrorHttpOpenSession, e.Code)
+	assert.Equal(t, ekm.Proxy, e.Party)
+	assert.Equal(t, ekm.PhasePrepare, e.Phase)
+	assert.NotContains(t, fmt.Sprintf("%+v", err), "geheim")
+	assert.Equal(t, "unusable: "+e.Err.Error(), s.String())
+	return e.Err.Error()
+}
+
+// A CGI program gets HTTP_PROXY from whoever sends it a "Proxy:" header.
+func TestCGI(t *testing.T) {
+	environment(t, map[string]string{"REQUEST_METHOD": "GET", "HTTP_PROXY": "http://u:geheim@evil.example", "HTTPS_PROXY": "http://good.example"})
+	s := new(proxy.Selector)
+	_, err := s.Proxy(&url.URL{Scheme: "http", Host: "h.example"})
+	e, ok := errors.AsType[*ekm.Error](err)
+	require.True(t, ok, "%v", err)
+	assert.Equal(t, ekm.ErrorHttpOpenSession, e.Code)
 	assert.NotContains(t, err.Error(), "geheim")
+	assert.Equal(t, "http://good.example", ask(t, s, "https://h.example"))
+	assert.Equal(t, "environment: https through http://good.example, http through http://evil.example (with credentials); "+
+		"HTTP_PROXY is refused in a CGI program, whose caller can set it", s.String())
+}
+
+func TestString(t *testing.T) {
+	for _, c := range []struct {
+		env      map[string]string
+		settings proxy.Settings
+		want     string
+	}{
+		{nil, proxy.Settings{}, "environment: direct"},
+		{map[string]string{"NO_PROXY": "a"}, proxy.Settings{}, "environment: direct"}, // nothing to except from
+		{map[string]string{"HTTPS_PROXY": "p:1"}, proxy.Settings{}, "environment: https through http://p:1, http direct"},
+		{map[string]string{"HTTP_PROXY": "p:1", "HTTPS_PROXY": "p:1", "NO_PROXY": "a,b"}, proxy.Settings{}, `environment: through http://p:1, except "a,b"`},
+		{nil, proxy.Settings{Mode: proxy.None, URL: "http://p"}, "none: direct"},
+		{nil, proxy.Settings{URL: "https://user:geheim@p:1/path?geheim"}, "explicit: through https://p:1 (with credentials)"},
+		{nil, proxy.Settings{URL: "socks5://token-geheim@p"}, "explicit: through socks5://p (with credentials)"},
+		{nil, proxy.Settings{URL: "p", NoProxy: "a\n2026 all is well"}, `explicit: through http://p, except "a\n2026 all is well"`}, // one line of log
+		{nil, proxy.Settings{URL: "p", NoProxy: strings.Repeat("é", 999)}, `explicit: through http://p, except "` + strings.Repeat("é", 200) + `"`},
+	} {
+		environment(t, c.env)
+		assert.Equal(t, c.want, proxy.New(c.settings).String())
+		assert.Equal(t, c.want, fmt.Sprint(proxy.New(c.settings)))
+	}
+	environment(t, nil)
+	assert.Equal(t, "environment: direct", (*proxy.Selector)(nil).String())
+}
+
+// FuzzSecret puts a password where a proxy's address may have one.
+func FuzzSecret(f *testing.F) {
+	for _, s := range [][2]string{
+		{"http://", "p:8080"},
+		{"socks5://", "[::1]:1"},
+		{"", "p"},
+		{"ftp://", "p"},
+		{"http://", ":port"},
+		{"https=", "p"},
+		{"http=a;https://", "p"},
+		{"http://[", "p"},
+		{"http:", ""},
+		{"://", ""},
+		{"http://", "@p"},
+		{"http://p/", "x"},
+		{"", "%zz"},
+		{"\x00", ""},
+	} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, before, after string) {
+		const secret = "0geheim0"
+		if strings.Contains(before+after, "0") {
+			return
+		}
+		address := before + "user:" + secret + "@" + after
+		for _, s := range []*proxy.Selector{proxy.New(proxy.Settings{URL: address}), proxy.Windows(proxy.Place{Server: address})} {
+			assert.NotContains(t, s.String(), secret)
+			_, err := s.Proxy(&url.URL{Scheme: "https", Host: "h.example"})
+			if err != nil {
+				assert.Equal(t, ekm.ErrorHttpOpenSession, ekm.CodeOf(err))
+				assert.NotContains(t, fmt.Sprintf("%+v", err), secret)
+			}
+		}
+	})
 }
 
 func TestReadOnce(t *testing.T) {
@@ -149,4 +246,23 @@ func ExampleSelector() {
 	// Output:
 	// http://proxy.contoso.example:8080 <nil>
 	// <nil> <nil>
+}
+
+func ExampleSelector_String() {
+	fmt.Println(proxy.New(proxy.Settings{URL: "http://user:password@proxy.contoso.example:8080", NoProxy: "contoso.example"}))
+	fmt.Println(proxy.New(proxy.Settings{URL: "ftp://user:password@proxy.contoso.example"}))
+	fmt.Println(proxy.New(proxy.Settings{Mode: proxy.None}))
+	// Output:
+	// explicit: through http://proxy.contoso.example:8080 (with credentials), except "contoso.example"
+	// unusable: explicit: the proxy address is not a URL with http, https, socks5 or socks5h, nor host:port
+	// none: direct
+}
+
+// What a machine is set to depends on the machine: a log should tell.
+func ExampleSettings_system() {
+	s := proxy.New(proxy.Settings{Mode: proxy.System})
+	inForce := s.String() // such as "system (WinHTTP settings): through http://proxy.contoso.example:8080"
+	fmt.Println(strings.Contains(inForce, "system"))
+	s.Reload() // once an administrator has changed it
+	// Output: true
 }
