@@ -119,8 +119,8 @@ func identityEntries() []entry {
 		},
 		{
 			ErrorLegacyPrivateKeyAuthParamsCreateRequestBody, "ErrorLegacyPrivateKeyAuthParamsCreateRequestBody", SCPErrAuthFailure, whyIdentity,
-			"Local: no token request can be made from the legacy key: client id empty, thumbprint missing or malformed, or a certificate outside its dates.",
-			"Give client id and certificate thumbprint (20 or 32 bytes in hex), as the key file holds neither; check the certificate's dates.",
+			"Local: no token request can be made from the legacy key: client id empty, or thumbprint missing or malformed.",
+			"Give client id and certificate thumbprint (20 or 32 bytes, in hex or base64), as the key file holds neither.",
 		},
 	}
 }

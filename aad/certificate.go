@@ -107,7 +107,7 @@ func NewLegacyKey(clientID string, key []byte, opts *CertificateOptions) (Creden
 	}
 	const code = ekm.ErrorLegacyPrivateKeyAuthParamsCreateRequestBody
 	if err != nil {
-		return nil, (&certificate{code: code}).unusable(err)
+		return nil, (&certificate{code: code}).unusable("", err)
 	}
 	return newCertificate(clientID, id, o, code)
 }
@@ -131,7 +131,7 @@ func certificateOptions(o *CertificateOptions) CertificateOptions {
 func newCertificate(clientID string, id *keyfile.Identity, o CertificateOptions, code ekm.Code) (Credential, error) {
 	c := &certificate{clientID: clientID, id: id, options: o, code: code}
 	if fault := c.fault(time.Now()); fault != nil {
-		return nil, c.unusable(fault)
+		return nil, c.unusable("", fault)
 	}
 	return c, nil
 }
@@ -152,8 +152,8 @@ func (c *certificate) fault(now time.Time) error {
 	return nil
 }
 
-func (c *certificate) unusable(fault error) error {
-	return &ekm.Error{Code: c.code, Op: opAcquireToken, Party: ekm.Local, Time: time.Now(), Err: fault}
+func (c *certificate) unusable(op string, fault error) error {
+	return &ekm.Error{Code: c.code, Op: op, Party: ekm.Local, Time: time.Now(), Err: fault}
 }
 
 func (c *certificate) cache() *cache { return &c.kept }
@@ -165,7 +165,7 @@ func (c *certificate) fingerprint() [32]byte {
 
 func (c *certificate) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
 	if fault := c.fault(time.Now()); fault != nil {
-		return Token{}, c.unusable(fault)
+		return Token{}, c.unusable(opAcquireToken, fault)
 	}
 	return x.post(ctx, demand, func() (url.Values, []string, error) {
 		signed, err := assertion(c.id, c.clientID, x.endpoint(demand), &c.options, time.Now())

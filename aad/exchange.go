@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,19 +46,29 @@ func newExchange(o *Options) *exchange {
 		if selector == nil {
 			selector = proxy.New(proxy.Settings{}) // which keeps what it has read
 		}
-		own := wire.NewTransport(selector.Proxy)
+		own := wire.NewTransport(selector.Proxy, o.Timeouts)
 		transport, x.closeIdle = own, own.CloseIdleConnections
 	}
-	x.client = &wire.Client{Transport: transport, Limits: o.Wire, Timeout: o.Timeout, UserAgent: o.UserAgent, Logger: o.Logger}
-	x.direct = x.client
+	x.client = &wire.Client{
+		Transport: transport, Gate: new(retry.Gate),
+		Limits: o.Wire, Timeouts: o.Timeouts, UserAgent: o.UserAgent, Logger: o.Logger,
+	}
+	// The platform serves this machine alone: there is nobody to queue behind.
+	x.direct = &wire.Client{
+		Transport: transport,
+		Limits:    o.Wire, Timeouts: o.Timeouts, UserAgent: o.UserAgent, Logger: o.Logger,
+	}
 	if given, ok := o.Transport.(*http.Transport); ok || o.Transport == nil {
-		own := wire.NewTransport(nil)
-		own.DialContext = nearby(own.DialContext)
+		// The platform's endpoint is one hop away, or this machine has none and
+		// each try would last until the packets are given up.
+		near := o.Timeouts
+		near.Dial = 2 * time.Second
+		own := wire.NewTransport(nil, near)
 		if ok {
 			own = given.Clone()
 			own.Proxy = nil
 		}
-		x.direct = &wire.Client{Transport: own, Limits: o.Wire, Timeout: o.Timeout, UserAgent: o.UserAgent, Logger: o.Logger}
+		x.direct.Transport = own
 		past := x.closeIdle
 		x.closeIdle = func() {
 			if past != nil {
@@ -69,16 +78,6 @@ func newExchange(o *Options) *exchange {
 		}
 	}
 	return x
-}
-
-// nearby gives a dial 2 seconds: the platform's endpoint is one hop away, or this
-// machine has none and each try would last until the packets are given up.
-func nearby(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		return dial(ctx, network, address)
-	}
 }
 
 func (x *exchange) close() {
@@ -113,7 +112,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 	}
 	var resp *wire.Response
 	sent := r
-	err := x.policy.Do(ctx, true, func(ctx context.Context) error {
+	err := x.client.Retry(ctx, x.policy, r, true, func(ctx context.Context) error {
 		form, secrets, err := prove()
 		if err != nil {
 			return err
@@ -123,7 +122,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 		sent = &try
 		try.Body, try.Secrets = []byte(x.complete(form, c)), secrets
 		if len(try.Body) > x.maxRequest {
-			return x.fail(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d", len(try.Body), x.maxRequest)
+			return unsent(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d", len(try.Body), x.maxRequest)
 		}
 		resp, err = x.client.Do(ctx, &try)
 		if err == nil && resp.Status != http.StatusOK {
@@ -152,11 +151,18 @@ func (x *exchange) complete(form url.Values, c challenge.Challenge) string {
 }
 
 func (x *exchange) tooLongURL(r *wire.Request) error {
-	return x.fail(r, ekm.ErrorGetTokenOutOfMemoryConcatPath, "the token endpoint's URL has %d bytes, the limit is %d", len(r.URL), x.maxURL)
+	return unsent(r, ekm.ErrorGetTokenOutOfMemoryConcatPath, "the token endpoint's URL has %d bytes, the limit is %d", len(r.URL), x.maxURL)
 }
 
-// fail makes the error of a token exchange that never began or whose reply is
-// of no use.
+// unsent makes the error of a token exchange that this client's limits forbid.
+func unsent(r *wire.Request, code ekm.Code, format string, args ...any) error {
+	return &ekm.Error{
+		Code: code, Op: r.Op, Party: ekm.Local, Host: hostOf(r.URL), CorrelationID: r.Correlation,
+		Time: time.Now(), Err: fmt.Errorf(format, args...),
+	}
+}
+
+// fail makes the error of a reply that is of no use.
 func (x *exchange) fail(r *wire.Request, code ekm.Code, format string, args ...any) error {
 	return &ekm.Error{
 		Code: code, Op: r.Op, Party: r.Party, Host: hostOf(r.URL), CorrelationID: r.Correlation,

@@ -347,11 +347,11 @@ func TestIMDSRetries(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		code   ekm.Code
-		tries  int
+		tries  int // 0: for as long as two minutes of waits allow
 	}{
-		{429, ekm.ErrorHttpResponseCodeThrottled, 5},
+		{429, ekm.ErrorHttpResponseCodeThrottled, 0},
 		{500, ekm.ErrorHttpResponseCodeServerError, 5},
-		{503, ekm.ErrorHttpResponseCodeServerError, 5},
+		{503, ekm.ErrorHttpResponseCodeServerError, 0},
 		{400, ekm.ErrorHttpResponseCodeClientError, 1},
 		{401, ekm.ErrorHttpResponseCodeUnauthorized, 1},
 		{403, ekm.ErrorHttpOperationForbidden, 1},
@@ -363,8 +363,9 @@ func TestIMDSRetries(t *testing.T) {
 					fake := fakevault.New(fakevault.Options{})
 					defer fake.Close()
 					fake.Script(fakevault.Fault{Operation: fakevault.OpIMDS, Status: c.status, Times: times})
+					begun := time.Now()
 					_, err := tokensOf(t, managedIdentity(t, nil), fake.Transport()).Get(t.Context(), demandOf(fake))
-					if times > 0 && c.tries > 1 {
+					if times > 0 && c.tries != 1 {
 						require.NoError(t, err)
 						assert.Equal(t, times+1, fake.Count(fakevault.OpIMDS))
 						return
@@ -372,8 +373,13 @@ func TestIMDSRetries(t *testing.T) {
 					e := failureOf(t, err, c.code)
 					assert.Equal(t, ekm.ManagedIdentity, e.Party)
 					assert.Equal(t, c.status, e.Status)
+					assert.Equal(t, fake.Count(fakevault.OpIMDS), e.Attempts)
+					if c.tries == 0 {
+						assert.Greater(t, time.Since(begun), time.Minute)
+						assert.InDelta(t, 9, e.Attempts, 2, "waits that double, with jitter, up to a minute")
+						return
+					}
 					assert.Equal(t, c.tries, e.Attempts)
-					assert.Equal(t, c.tries, fake.Count(fakevault.OpIMDS))
 				})
 			})
 		}
@@ -649,7 +655,7 @@ func TestManagedIdentityLongURL(t *testing.T) {
 	cred := managedIdentity(t, &aad.ManagedIdentityOptions{ResourceID: strings.Repeat("x", 3000)})
 	_, err := tokensOf(t, cred, tap).Get(t.Context(), demand())
 	e := failureOf(t, err, ekm.ErrorGetTokenOutOfMemoryConcatPath)
-	assert.Equal(t, ekm.ManagedIdentity, e.Party)
+	assert.Equal(t, ekm.Local, e.Party, "nobody was asked")
 	assert.Empty(t, tap.requests())
 }
 

@@ -38,6 +38,15 @@ type wireError struct {
 
 // read makes a Token of a reply with status 200.
 func (x *exchange) read(r *wire.Request, resp *wire.Response, now time.Time) (Token, error) {
+	t, err := x.decode(r, resp, now)
+	if e, ok := errors.AsType[*ekm.Error](err); ok {
+		seen := x.client.Refusal(r, resp)
+		e.Phase, e.Status, e.RequestID, e.Addresses = ekm.PhaseDecode, resp.Status, seen.RequestID, seen.Addresses
+	}
+	return t, err
+}
+
+func (x *exchange) decode(r *wire.Request, resp *wire.Response, now time.Time) (Token, error) {
 	if len(resp.Body) > x.maxReply {
 		return Token{}, x.fail(r, ekm.ErrorGetTokenOutOfMemoryConvertResponseString, "the token reply has %d bytes, the limit is %d", len(resp.Body), x.maxReply)
 	}

@@ -26,7 +26,7 @@ type Options struct {
 	Transport http.RoundTripper
 	Proxy     *proxy.Selector // nil: the environment's
 	Retry     retry.Policy    // of one exchange
-	Timeout   time.Duration   // of one try; 0: 60 s
+	Timeouts  WireTimeouts    // of one try
 	Logger    *slog.Logger    // nil: silent
 	UserAgent string
 	// V1 asks the authority's v1 endpoint, with resource in place of scope, as
@@ -42,6 +42,13 @@ type Options struct {
 
 // WireLimits bounds each exchange; see akv.Limits for the fields' meaning.
 type WireLimits = wire.Limits
+
+// WireTimeouts bounds the phases of each exchange; see akv.Timeouts for the
+// fields' meaning.
+type WireTimeouts = wire.Timeouts
+
+// WireStats count exchanges; see akv.Traffic for the fields' meaning.
+type WireStats = wire.Stats
 
 // Tokens hands out tokens for one [Credential]. Any number of goroutines may ask
 // at once: for one authority and resource at most one exchange is under way, no
@@ -80,6 +87,12 @@ func NewTokens(cred Credential, opts *Options) *Tokens {
 func (t *Tokens) Close() {
 	t.end()
 	t.exchange.close()
+}
+
+// Stats counts the exchanges with authorities and with the platform's identity
+// endpoint so far.
+func (t *Tokens) Stats() (authority, platform WireStats) {
+	return t.exchange.client.Stats(), t.exchange.direct.Stats()
 }
 
 // Get returns a token for what c demands, from the cache if one is there. c's
@@ -168,7 +181,14 @@ func gaveUp(err error, op, host string) error {
 // that share the credential may have better ones.
 func ownFault(err error) bool {
 	e, ok := errors.AsType[*ekm.Error](err)
-	return ok && (e.Party == ekm.Proxy || e.Phase == ekm.PhasePrepare)
+	if !ok {
+		return false
+	}
+	switch e.Code {
+	case ekm.ErrorGetTokenOutOfMemoryConcatPath, ekm.ErrorGetTokenOutOfMemoryConcatBody, ekm.ErrorGetTokenOutOfMemoryConvertResponseString:
+		return true
+	}
+	return e.Party == ekm.Proxy || e.Phase == ekm.PhasePrepare
 }
 
 // refresh gets the next token in the background.

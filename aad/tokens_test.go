@@ -186,7 +186,7 @@ func TestWaitersLeaveAtTheirOwnDeadline(t *testing.T) {
 func TestLastWaiterCallsTheExchangeOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &authority{answer: numbered(3599), delay: time.Hour}
-		tokens := newTokens(t, a, aad.Options{Timeout: 2 * time.Hour})
+		tokens := newTokens(t, a, aad.Options{Timeouts: aad.WireTimeouts{Try: 2 * time.Hour}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := tokens.Get(ctx, demand())
@@ -296,7 +296,7 @@ func TestAnnouncedRefreshWins(t *testing.T) {
 func TestCloseEndsTheRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &authority{answer: numbered(3600)}
-		tokens := newTokens(t, a, aad.Options{Timeout: 2 * time.Hour})
+		tokens := newTokens(t, a, aad.Options{Timeouts: aad.WireTimeouts{Try: 2 * time.Hour}})
 		_, err := tokens.Get(t.Context(), demand())
 		require.NoError(t, err)
 		a.delay = time.Hour

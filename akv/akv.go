@@ -88,9 +88,24 @@ type Options struct {
 	// V1 asks the authority's v1 token endpoint, as AD FS and Azure Stack need it.
 	V1 bool
 
-	Retry   retry.Policy  // of each exchange
-	Timeout time.Duration // of each try; 0: 60 seconds
-	Limits  Limits
+	// Retry bounds the tries of each exchange.
+	Retry retry.Policy
+	// Gate limits the rate of tries to what the vault allows. Nil means one of the
+	// client's own; clients of the same vault had better share one.
+	Gate     *retry.Gate
+	Timeouts Timeouts
+	Limits   Limits
+}
+
+// Timeouts bounds the phases of each try. A field that is zero or less has the
+// default given with it. Dial, TLS and FirstByte are observed by our own
+// transport alone, the others with any.
+type Timeouts struct {
+	Dial      time.Duration // looking up the name and connecting: 10 s
+	TLS       time.Duration // the TLS handshake: 10 s
+	FirstByte time.Duration // from the end of the request to the response's header: 30 s
+	Body      time.Duration // from the header to the end of the body: 30 s
+	Try       time.Duration // all of it: 60 s
 }
 
 // A Client does key operations on one vault or managed HSM.
@@ -141,16 +156,20 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	if c.opts.Proxy == nil {
 		c.opts.Proxy = proxy.New(proxy.Settings{}) // which keeps what it has read
 	}
+	if c.opts.Gate == nil {
+		c.opts.Gate = new(retry.Gate)
+	}
+	timeouts := wire.Timeouts(opts.Timeouts)
 	transport := opts.Transport
 	if transport == nil {
-		own := wire.NewTransport(c.opts.Proxy.Proxy)
+		own := wire.NewTransport(c.opts.Proxy.Proxy, timeouts)
 		transport, c.closeIdle = own, own.CloseIdleConnections
 	}
 	limits := c.opts.Limits.exchange()
 	agent := fmt.Sprintf("akv-ekm/%s (%s; %s)", Version, runtime.Version(), runtime.GOOS)
-	c.wire = &wire.Client{Transport: transport, Limits: limits, Timeout: opts.Timeout, UserAgent: agent, Logger: opts.Logger}
+	c.wire = &wire.Client{Transport: transport, Limits: limits, Timeouts: timeouts, Gate: c.opts.Gate, UserAgent: agent, Logger: opts.Logger}
 	c.tokens = aad.NewTokens(cred, &aad.Options{
-		Transport: opts.Transport, Proxy: c.opts.Proxy, Retry: opts.Retry, Timeout: opts.Timeout,
+		Transport: opts.Transport, Proxy: c.opts.Proxy, Retry: opts.Retry, Timeouts: timeouts,
 		Logger: opts.Logger, UserAgent: agent, V1: opts.V1,
 		MaxURL: c.opts.Limits.URL, MaxRequest: c.opts.Limits.Request, MaxReply: c.opts.Limits.Token, Wire: limits,
 	})

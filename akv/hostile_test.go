@@ -163,12 +163,12 @@ func TestRotationIsNotRepeatedUnlessItCannotHaveHappened(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		answer func(*http.Request) (*http.Response, error)
-		want   int
+		once   bool
 	}{
-		{"reset", func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET }, 1},
-		{"503 from a gateway", func(r *http.Request) (*http.Response, error) { return reply(r, 503, ""), nil }, 1},
-		{"500", func(r *http.Request) (*http.Response, error) { return reply(r, 500, ""), nil }, 1},
-		{"429", func(r *http.Request) (*http.Response, error) { return reply(r, 429, ""), nil }, 5},
+		{"reset", func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET }, true},
+		{"503 from a gateway", func(r *http.Request) (*http.Response, error) { return reply(r, 503, ""), nil }, true},
+		{"500", func(r *http.Request) (*http.Response, error) { return reply(r, 500, ""), nil }, true},
+		{"429, before the vault looks at it", func(r *http.Request) (*http.Response, error) { return reply(r, 429, ""), nil }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -183,7 +183,11 @@ func TestRotationIsNotRepeatedUnlessItCannotHaveHappened(t *testing.T) {
 				}))
 				_, err := client.RotateKey(t.Context(), "tde")
 				require.Error(t, err)
-				assert.Equal(t, c.want, rotations)
+				if c.once {
+					assert.Equal(t, 1, rotations)
+				} else {
+					assert.Greater(t, rotations, 5)
+				}
 			})
 		})
 	}

@@ -49,10 +49,10 @@ func (k *call) do(ctx context.Context) ([]byte, error) {
 	}
 	codes := k.family.codes()
 	if limit := k.family.replyLimit(k.client.opts.Limits); len(body) > limit {
-		return nil, k.fail(codes.reply, "the reply has %d bytes, the limit is %d", len(body), limit)
+		return nil, k.undecodable(codes.reply, fmt.Sprintf("the reply has %d bytes, the limit is %d", len(body), limit))
 	}
 	if len(body) == 0 {
-		return nil, k.fail(codes.empty, "the reply has no body")
+		return nil, k.undecodable(codes.empty, "the reply has no body")
 	}
 	return body, nil
 }

@@ -1,10 +1,15 @@
-// Package retry decides whether and when a failed exchange is tried again.
+// Package retry decides whether and when a failed exchange is tried again, and
+// how fast calls may be sent to a service that limits their rate.
 //
 // A [Policy] is plain data; its zero value is good. It tries again what may
 // succeed unchanged: connections that failed or broke, timeouts of one try, and
 // the statuses 408, 429, 500, 502, 503 and 504. It never tries again what will
 // fail the same way: other statuses, a name that does not exist, a certificate
 // that is not trusted, a limit of ours.
+//
+// A [Gate] is shared by all calls to one host. It learns from the answers what
+// the host allows, and lets calls in one after the other where that is less than
+// what is wanted.
 package retry
 
 import (
@@ -13,6 +18,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -21,8 +27,10 @@ import (
 // A Policy bounds the tries of one call. A field that is zero has the default
 // given with it. A Policy may be used by many goroutines at once.
 type Policy struct {
-	// Attempts is the largest number of tries, the first included: 5. One turns
-	// retries off.
+	// Attempts is the largest number of tries, the first included, that may fail
+	// otherwise than by 429 or 503: 5. A host that says "not now" has not failed,
+	// so Budget and the context alone bound such tries. One turns all retries
+	// off, those after 429 and 503 too.
 	Attempts int
 	// Base is the wait after the first failure, before jitter; it doubles with
 	// each further one: 500 ms.
@@ -30,8 +38,12 @@ type Policy struct {
 	// Cap is the longest wait between two tries, and the most that a server's
 	// Retry-After is obeyed: 60 s.
 	Cap time.Duration
-	// Budget is the longest time that a call spends on all its waits together: 2 minutes.
+	// Budget is the longest time that a call spends on all its waits together:
+	// 2 minutes. At a [Gate], waiting for one's turn costs nothing as long as the
+	// host answers anybody; see [Gate.Do].
 	Budget time.Duration
+	// Try is the longest time for one try: 0 is no limit but ctx's.
+	Try time.Duration
 }
 
 func (p Policy) withDefaults() Policy {
@@ -60,38 +72,12 @@ func (p Policy) withDefaults() Policy {
 //
 // try must return an error of its own each time, not one that others see too.
 func (p Policy) Do(ctx context.Context, repeatable bool, try func(context.Context) error) error {
-	p = p.withDefaults()
-	var waited time.Duration
-	for n := 1; ; n++ {
-		err := try(ctx)
-		if err == nil {
-			return nil
-		}
-		e, ours := errors.AsType[*ekm.Error](err)
-		if !ours {
-			return err
-		}
-		e.Attempts = n
-		if n >= p.Attempts || ctx.Err() != nil || !temporary(e, repeatable) {
-			return err
-		}
-		wait := p.wait(n, e.RetryAfter)
-		if waited += wait; waited > p.Budget {
-			return err
-		}
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-			return err
-		}
-		if cause := sleep(ctx, wait); cause != nil {
-			e.Err = errors.Join(e.Err, cause)
-			return err
-		}
-	}
+	return (*Gate)(nil).Do(ctx, p, repeatable, try)
 }
 
-// wait is the time before try n+1: exponential, with jitter over its upper half
-// so that callers who failed together do not come back together. What the server
-// asked for is a floor under it, up to the cap.
+// wait is the time after the nth failure: exponential, with jitter over its upper
+// half so that callers who failed together do not come back together. What the
+// server asked for is a floor under it, up to the cap.
 func (p Policy) wait(n int, asked time.Duration) time.Duration {
 	d := p.Cap
 	if shift := n - 1; shift < 32 && p.Base<<shift > 0 && p.Base<<shift < p.Cap {
@@ -112,12 +98,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// notNow reports an answer that says nothing against the request.
+func notNow(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+}
+
 // temporary reports whether the same request may succeed a moment later.
 func temporary(e *ekm.Error, repeatable bool) bool {
 	switch e.Status {
 	case 0:
 		return e.Party != ekm.Local && !untrusted(e) && brokenOff(e, repeatable)
-	case 429:
+	case http.StatusTooManyRequests:
 		return true // refused before it was looked at
 	case 408, 500, 502, 503, 504:
 		return repeatable

@@ -19,6 +19,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"strconv"
+	"time"
 
 	"github.com/akv-ekm/ekm"
 )
@@ -43,7 +44,7 @@ type Identity struct {
 // fail makes the error of one failure point. Everything here fails on the
 // caller's own file or options, before any exchange: there is no phase.
 func fail(code ekm.Code, err error) error {
-	return &ekm.Error{Code: code, Party: ekm.Local, Err: err}
+	return &ekm.Error{Code: code, Party: ekm.Local, Err: err, Time: time.Now()}
 }
 
 // commas writes n in groups of three digits: 12,000,000.

@@ -62,7 +62,7 @@ func TestBlackHole(t *testing.T) {
 		deaf = &deafListener{Listener: l, deaf: make(chan struct{})}
 		return deaf
 	})
-	tr := wire.NewTransport(nil)
+	tr := wire.NewTransport(nil, wire.Timeouts{})
 	// As many milliseconds as there are seconds by default.
 	require.Equal(t, 15*time.Second, tr.HTTP2.SendPingTimeout)
 	require.Equal(t, 5*time.Second, tr.HTTP2.PingTimeout)
@@ -77,5 +77,5 @@ func TestBlackHole(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "HTTP/2.0", string(resp.Body))
 	assert.EqualValues(t, 2, deaf.accepted.Load())
-	assert.Less(t, time.Since(begun), client.Timeout/2, "not the try's timeout")
+	assert.Less(t, time.Since(begun), client.Timeouts.Try/2, "not the try's timeout")
 }

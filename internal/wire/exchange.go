@@ -29,6 +29,7 @@ type exchange struct {
 	step   atomic.Int32 // index into phases
 	proxy  atomic.Value // string: address of the proxy in use, without user and password
 	hooks  httptrace.ClientTrace
+	late   atomic.Bool // the body's time is over
 
 	mu    sync.Mutex
 	conn  netip.Addr   // the other end of the connection in use

@@ -103,7 +103,7 @@ func TestHandshakeFailures(t *testing.T) {
 	t.Run("hang", func(t *testing.T) {
 		address := nettest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 		client := newClient(t, nil)
-		client.Timeout = 30 * time.Millisecond
+		client.Timeouts.Try = 30 * time.Millisecond
 		_, err := do(t, client, get(address))
 		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseTLS, ekm.Vault, address})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
@@ -120,7 +120,7 @@ func TestNames(t *testing.T) {
 		{"server failure", 2, want{ekm.ErrorHttpSendRequest, ekm.PhaseResolve, ekm.Vault, "nowhere.invalid"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tr := wire.NewTransport(nil)
+			tr := wire.NewTransport(nil, wire.Timeouts{})
 			tr.DialContext = (&net.Dialer{Resolver: nettest.Resolver(t, c.rcode)}).DialContext
 			_, err := do(t, newClient(t, tr), get("nowhere.invalid:443"))
 			failed(t, err, c.want)
@@ -130,10 +130,10 @@ func TestNames(t *testing.T) {
 		})
 	}
 	t.Run("no answer", func(t *testing.T) {
-		tr := wire.NewTransport(nil)
+		tr := wire.NewTransport(nil, wire.Timeouts{})
 		tr.DialContext = (&net.Dialer{Resolver: nettest.Resolver(t, -1)}).DialContext
 		client := newClient(t, tr)
-		client.Timeout = 20 * time.Millisecond
+		client.Timeouts.Try = 20 * time.Millisecond
 		_, err := do(t, client, get("nowhere.invalid"))
 		e, _ := errors.AsType[*ekm.Error](err)
 		require.NotNil(t, e)
@@ -177,11 +177,11 @@ func TestReplies(t *testing.T) {
 			address := nettest.ListenTLS(t, trusted().Config(t), nettest.Replying(c.reply, c.hang))
 			client := newClient(t, nil)
 			if c.hang && c.code != 3120 {
-				client.Timeout = 100 * time.Millisecond
+				client.Timeouts.Try = 100 * time.Millisecond
 			}
 			_, err := do(t, client, get(address))
 			failed(t, err, want{c.code, c.phase, ekm.Vault, address})
-			if client.Timeout < time.Second {
+			if client.Timeouts.Try < time.Second {
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 			}
 		})
@@ -315,7 +315,7 @@ func TestRoundTrippersWithoutHooks(t *testing.T) {
 		})
 	}
 	t.Run("a timeout told in its own words", func(t *testing.T) {
-		client := &wire.Client{Timeout: time.Millisecond, Transport: tripper(func(r *http.Request) (*http.Response, error) {
+		client := &wire.Client{Timeouts: wire.Timeouts{Try: time.Millisecond}, Transport: tripper(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, errors.New("gave up")
 		})}
@@ -350,7 +350,7 @@ func TestLateHandshake(t *testing.T) {
 			<-drop
 		}
 	})
-	tr := wire.NewTransport(nil)
+	tr := wire.NewTransport(nil, wire.Timeouts{})
 	direct, dialing, release := tr.DialContext, make(chan struct{}), make(chan struct{})
 	var dials atomic.Int32
 	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -44,11 +44,11 @@ var trusted = sync.OnceValue(nettest.NewAuthority)
 
 func newClient(t *testing.T, tr *http.Transport) *wire.Client {
 	if tr == nil {
-		tr = wire.NewTransport(nil)
+		tr = wire.NewTransport(nil, wire.Timeouts{})
 	}
 	tr.TLSClientConfig.RootCAs = trusted().Pool
 	t.Cleanup(tr.CloseIdleConnections)
-	return &wire.Client{Transport: tr, Timeout: 10 * time.Second, UserAgent: "test"}
+	return &wire.Client{Transport: tr, Timeouts: wire.Timeouts{Try: 10 * time.Second}, UserAgent: "test"}
 }
 
 func get(address string) *wire.Request {

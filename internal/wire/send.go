@@ -2,16 +2,19 @@ package wire
 
 import (
 	"context"
+	"errors"
 
+	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/retry"
 )
 
-// Send makes exchanges until judge accepts a response or p gives up. judge
-// returns nil for a response that answers the request, else its refusal, an
-// error from [Client.Refusal]. repeatable is as in [retry.Policy.Do].
+// Send makes exchanges, each let through the client's gate, until judge accepts a
+// response or p gives up. judge returns nil for a response that answers the
+// request, else its refusal, an error from [Client.Refusal]. repeatable is as in
+// [retry.Policy.Do].
 func (c *Client) Send(ctx context.Context, p retry.Policy, r *Request, repeatable bool, judge func(*Response) error) (*Response, error) {
 	var answer *Response
-	err := p.Do(ctx, repeatable, func(ctx context.Context) error {
+	err := c.Retry(ctx, p, r, repeatable, func(ctx context.Context) error {
 		resp, err := c.Do(ctx, r)
 		if err == nil {
 			err = judge(resp)
@@ -23,4 +26,13 @@ func (c *Client) Send(ctx context.Context, p retry.Policy, r *Request, repeatabl
 		return nil, err
 	}
 	return answer, nil
+}
+
+// Retry is [Client.Send] for a caller that makes the tries of r itself.
+func (c *Client) Retry(ctx context.Context, p retry.Policy, r *Request, repeatable bool, try func(context.Context) error) error {
+	err := c.Gate.Do(ctx, p, repeatable, try)
+	if e, ok := errors.AsType[*ekm.Error](err); ok && e.Op == "" {
+		e.Op, e.CorrelationID = r.Op, r.Correlation // it ended at the gate
+	}
+	return err
 }

@@ -18,11 +18,13 @@ import (
 // none: TLS 1.2 or later, HTTP/2, a time limit on each phase, connections enough
 // for a burst of calls. proxy chooses the proxy for a target; nil means that none
 // is ever used.
-func NewTransport(proxy func(target *url.URL) (*url.URL, error)) *http.Transport {
+func NewTransport(proxy func(target *url.URL) (*url.URL, error), limits Timeouts) *http.Transport {
+	limits = limits.withDefaults()
 	t := &http.Transport{
-		DialContext:            dial,
+		DialContext:            dialWithin(limits.Dial),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    10 * time.Second,
+		TLSHandshakeTimeout:    limits.TLS,
+		ResponseHeaderTimeout:  limits.FirstByte,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    128,
@@ -48,10 +50,15 @@ func chooseProxy(req *http.Request, proxy func(*url.URL) (*url.URL, error)) (*ur
 	return u, err
 }
 
+func dialWithin(limit time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		return dial(ctx, net.Dialer{Timeout: limit, KeepAlive: 30 * time.Second}, network, address)
+	}
+}
+
 // dial connects, and tells the exchange when the name is resolved, to what, and
 // when the connection is made: what follows on a proxied one is the proxy's doing.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+func dial(ctx context.Context, d net.Dialer, network, address string) (net.Conn, error) {
 	x := of(ctx)
 	if x == nil {
 		return d.DialContext(ctx, network, address)

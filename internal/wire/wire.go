@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/retry"
 )
 
 // A Client makes exchanges. Its fields must not change after the first one; its
@@ -27,10 +28,12 @@ import (
 type Client struct {
 	Transport http.RoundTripper // required
 	Limits    Limits            // zero fields mean the defaults
-	Timeout   time.Duration     // for one exchange, body included; 0: 60 seconds
+	Timeouts  Timeouts          // as well
+	Gate      *retry.Gate       // that Send lets each try through; nil: none
 	UserAgent string
 	Logger    *slog.Logger // nil: silent
 
+	counted  counters
 	inFlight atomic.Int64 // exchanges
 	held     atomic.Int64 // bytes of response bodies being read
 }
@@ -85,7 +88,7 @@ type Response struct {
 }
 
 // Do makes one exchange. Any complete response is a success, whatever its
-// status. A failure is of type [*ekm.Error]; if ctx ended or Timeout passed,
+// status. A failure is of type [*ekm.Error]; if ctx ended or a timeout passed,
 // errors.Is finds context.Canceled or context.DeadlineExceeded in it.
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	start := time.Now()
@@ -94,6 +97,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	if err != nil {
 		err = x.fail(ctx, r, err)
 	}
+	c.counted.add(resp, x.phase())
 	c.log(ctx, r, resp, err, time.Since(start))
 	return resp, err
 }
@@ -105,11 +109,8 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 	}
 	defer c.inFlight.Add(-1)
 
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = time.Minute
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	timeouts := c.Timeouts.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, timeouts.Try)
 	defer cancel()
 	req, err := x.request(ctx, c, r)
 	if err != nil {
@@ -131,7 +132,7 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 		return nil, err
 	}
 	x.enter(ekm.PhaseBody)
-	body, err := x.readBody(resp)
+	body, err := x.inTime(timeouts.Body, cancel, func() ([]byte, error) { return x.readBody(resp) })
 	if err != nil {
 		return nil, because(ctx, err)
 	}

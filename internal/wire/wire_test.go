@@ -35,7 +35,7 @@ const password = "pr0xy-Passw0rd"
 
 func via(scheme, address string) *http.Transport {
 	u := &url.URL{Scheme: scheme, User: url.UserPassword("someone", password), Host: address}
-	return wire.NewTransport(func(*url.URL) (*url.URL, error) { return u, nil })
+	return wire.NewTransport(func(*url.URL) (*url.URL, error) { return u, nil }, wire.Timeouts{})
 }
 
 // tunnel answers CONNECT with a status and, if it is 200, passes bytes on.
@@ -118,7 +118,7 @@ func TestProxy(t *testing.T) {
 	})
 	t.Run("settings", func(t *testing.T) {
 		s := proxy.New(proxy.Settings{URL: "ftp://someone:" + password + "@p.example"})
-		_, err := do(t, newClient(t, wire.NewTransport(s.Proxy)), get(target))
+		_, err := do(t, newClient(t, wire.NewTransport(s.Proxy, wire.Timeouts{})), get(target))
 		failed(t, err, want{ekm.ErrorHttpOpenSession, ekm.PhasePrepare, ekm.Proxy, ""}, password)
 	})
 }
@@ -186,7 +186,7 @@ func TestConnectionIsReused(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		var conns atomic.Int32
 		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-		tr := wire.NewTransport(nil)
+		tr := wire.NewTransport(nil, wire.Timeouts{})
 		direct := tr.DialContext
 		tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conns.Add(1)
@@ -302,7 +302,7 @@ func TestSend(t *testing.T) {
 	var tries int
 	client := &wire.Client{Transport: tripper(func(*http.Request) (*http.Response, error) {
 		if tries++; tries < 3 {
-			return reply(503, "", 0), nil
+			return reply(500, "", 0), nil
 		}
 		return reply(200, "ok", 2), nil
 	})}
@@ -335,7 +335,7 @@ func TestLog(t *testing.T) {
 }
 
 func TestTransportDefaults(t *testing.T) {
-	tr := wire.NewTransport(nil)
+	tr := wire.NewTransport(nil, wire.Timeouts{})
 	assert.EqualValues(t, tls.VersionTLS12, tr.TLSClientConfig.MinVersion)
 	assert.Nil(t, tr.Proxy)
 }

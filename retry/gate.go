@@ -1,0 +1,235 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+)
+
+// A Gate lets calls in to one host as fast as the host takes them; share one
+// among all callers of that host. While the host has refused nothing, it bounds
+// only how many tries are under way at once. From the first 429 on it paces tries
+// at a rate that it learns, in the order in which their calls came, and forgets
+// the rate once that binds nobody. While the host refuses or fails everything,
+// one try at a time asks whether it is back.
+//
+// The zero Gate is ready. It must not be copied, nor its fields be changed, once
+// used; its methods may be called by many goroutines at once. It keeps no
+// goroutine, and no timer but while calls wait.
+type Gate struct {
+	// InFlight is how many tries may be under way at once while the host's limit
+	// is not known: 128. All of them are wasted when they find it, so it is the
+	// price of learning the limit; and a burst of n calls takes n/InFlight round
+	// trips. Once 16 times as many calls have been let in, it grows with them.
+	InFlight int
+	// Waiting is how many calls may wait at once, for their turn or after a
+	// failure: 65,536.
+	Waiting int
+
+	mu       sync.Mutex
+	queue    queue
+	pace     pace
+	arrivals uint64
+	inFlight int
+	resting  int         // calls in a back-off of their own
+	timer    *time.Timer // runs while calls wait for the time to come; nil before the first
+	refusal  *ekm.Error  // the last one while shut
+	stats    Stats
+}
+
+// Stats tell what a gate does at one moment, and what it has done so far.
+type Stats struct {
+	InFlight  int     // tries under way
+	Waiting   int     // calls that wait for their turn or in a back-off
+	Rate      float64 // tries per second that the host is believed to take; 0: not limited
+	Shut      bool    // the host refuses or fails everything
+	Tries     uint64  // so far
+	Retries   uint64  // those that were not their call's first
+	Throttled uint64  // those answered with 429
+}
+
+// Stats takes a snapshot. It is cheap.
+func (g *Gate) Stats() Stats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.stats
+	s.InFlight, s.Waiting, s.Rate, s.Shut = g.inFlight, len(g.queue)+g.resting, g.pace.rate, g.pace.shut
+	return s
+}
+
+// A pass is what a call holds while the gate has let it in.
+type pass struct {
+	arrival uint64 // the call's number, from 1; it keeps it from try to try
+	epoch   uint32 // of the pace, when the try began
+	probe   bool   // the one try that asks whether a shut host is back
+}
+
+// An outcome is what a try says about its host.
+type outcome struct {
+	kind kind
+	err  *ekm.Error // if refused
+}
+
+type kind int
+
+const (
+	silent    kind = iota // nothing: the failure was local, or the caller's context ended
+	answered              // it does its work; whatever it said of the request
+	failed                // no answer, or one that another request would have got too
+	throttled             // it does its work, at its own pace
+)
+
+func outcomeOf(ctx context.Context, err error) outcome {
+	e, ours := errors.AsType[*ekm.Error](err)
+	switch {
+	case err == nil:
+		return outcome{kind: answered}
+	case !ours, ctx.Err() != nil && e.Status == 0:
+		return outcome{}
+	case e.Status == http.StatusTooManyRequests:
+		return outcome{throttled, e}
+	case temporary(e, true):
+		return outcome{failed, e}
+	case e.Status != 0:
+		return outcome{kind: answered}
+	}
+	return outcome{}
+}
+
+// enter lets a call in at once, filling in its pass, or puts it into the queue
+// and returns it as one that waits.
+func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.Error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := p.arrival == 0
+	if first {
+		g.arrivals++
+		p.arrival = g.arrivals
+	} else {
+		g.stats.Retries++
+	}
+	if len(g.queue) == 0 && g.inFlight < g.window() {
+		if g.pace.unlimited() { // without a look at the clock
+			g.begin(p)
+			return nil, nil
+		}
+		if now := time.Now(); g.pace.due(now) <= 0 {
+			g.begin(p)
+			g.pace.begin(now, p.probe)
+			return nil, nil
+		}
+	}
+	if err := g.full(); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	w := &waiter{pass: *p, key: p.arrival + setBack(refused), since: now, budget: budget, ready: make(chan struct{})}
+	g.queue.add(w)
+	g.pump(now)
+	return w, nil
+}
+
+// setBack is how many others go before a call that was refused again and again:
+// none the first time, so that it loses nothing; then ever more, so that one
+// which the host will not have does not keep out those that it would.
+func setBack(refused int) uint64 {
+	if refused == 0 {
+		return 0
+	}
+	return 1<<min(refused-1, 20) - 1
+}
+
+func (g *Gate) begin(p *pass) {
+	g.inFlight++
+	g.stats.Tries++
+	p.epoch, p.probe = g.pace.epoch, g.pace.shut
+}
+
+// window is how many tries may be under way.
+func (g *Gate) window() int {
+	n := g.InFlight
+	if n <= 0 {
+		n = 128
+	}
+	return max(n, g.pace.answered/16)
+}
+
+// leave takes note of a try that is over, and reports whether a call that was
+// refused need not wait but for its turn.
+func (g *Gate) leave(p pass, o outcome, longest time.Duration) (held bool) {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight--
+	if o.kind == answered && g.pace.unlimited() && len(g.queue) == 0 {
+		g.pace.plain()
+		return false
+	}
+	now := time.Now()
+	switch o.kind {
+	case silent:
+		g.pace.silent(p)
+	case answered:
+		g.pace.answer(now, p)
+	case failed:
+		g.pace.fail(now, p)
+	case throttled:
+		g.stats.Throttled++
+		g.pace.throttle(now, p)
+	}
+	if o.err != nil && g.pace.shut {
+		g.pace.asked(now, min(o.err.RetryAfter, longest))
+		copied := *o.err
+		g.refusal = &copied
+		if p.probe {
+			g.giveUp(now)
+		}
+	}
+	g.pump(now)
+	return o.kind == throttled || o.kind == failed && g.pace.shut && notNow(o.err.Status)
+}
+
+// full is the budget of calls that wait.
+func (g *Gate) full() *ekm.Error {
+	limit := g.Waiting
+	if limit <= 0 {
+		limit = 1 << 16
+	}
+	if len(g.queue)+g.resting < limit {
+		return nil
+	}
+	return &ekm.Error{
+		Code: ekm.ErrorCreateKeyVaultRetryManagerOutOfMemory, Party: ekm.Local, Phase: ekm.PhasePrepare, Err: errWaiting,
+	}
+}
+
+var errWaiting = errors.New("as many calls as may wait at once for the same host do")
+
+// join counts a call that waits in a back-off of its own, until it parts.
+func (g *Gate) join() *ekm.Error {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.full(); err != nil {
+		return err
+	}
+	g.resting++
+	return nil
+}
+
+func (g *Gate) part() {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.resting--
+}

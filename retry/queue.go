@@ -1,0 +1,122 @@
+package retry
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+)
+
+// A waiter is a call in the queue of its gate.
+type waiter struct {
+	pass
+	key     uint64 // its place: the lowest goes first
+	index   int    // in the queue; -1: no longer there
+	since   time.Time
+	budget  time.Duration
+	ready   chan struct{} // closed once it was let in or refused
+	refusal *ekm.Error    // why it was refused
+}
+
+// pump lets in whose turn has come and sees to it that it is called again when
+// the next one's turn comes by time alone; g.mu is held.
+func (g *Gate) pump(now time.Time) {
+	for len(g.queue) > 0 && g.inFlight < g.window() {
+		if wait := g.pace.due(now); wait > 0 {
+			g.wake(wait)
+			return
+		}
+		w := g.queue.next()
+		g.begin(&w.pass)
+		g.pace.pressed(now)
+		g.pace.begin(now, w.probe)
+		close(w.ready)
+	}
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+}
+
+// wake calls pump after a time. never means that the end of a try will.
+func (g *Gate) wake(wait time.Duration) {
+	switch {
+	case wait == never:
+		if g.timer != nil {
+			g.timer.Stop()
+		}
+	case g.timer == nil:
+		g.timer = time.AfterFunc(wait, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.pump(time.Now())
+		})
+	default:
+		g.timer.Reset(wait)
+	}
+}
+
+// withdraw takes a call off the queue, or gives back the turn that it got at the
+// same moment.
+func (g *Gate) withdraw(w *waiter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	switch {
+	case w.index >= 0:
+		heap.Remove(&g.queue, w.index)
+	case w.refusal == nil:
+		g.inFlight--
+		g.stats.Tries--
+		g.pace.silent(w.pass)
+	}
+	g.pump(now)
+}
+
+// giveUp refuses those who have seen nothing but a shut host for as long as they
+// care to wait; g.mu is held.
+func (g *Gate) giveUp(now time.Time) {
+	shut := now.Sub(g.pace.shutAt)
+	kept := g.queue[:0]
+	for _, w := range g.queue {
+		if min(shut, now.Sub(w.since)) <= w.budget {
+			kept = append(kept, w)
+			continue
+		}
+		w.index, w.refusal = -1, g.refusal
+		close(w.ready)
+	}
+	if len(kept) == len(g.queue) {
+		return
+	}
+	clear(g.queue[len(kept):])
+	g.queue = kept
+	for i, w := range kept {
+		w.index = i
+	}
+	heap.Init(&g.queue)
+}
+
+// A queue is a heap of waiters: who leaves early costs O(log n) like who is next.
+type queue []*waiter
+
+func (q *queue) add(w *waiter) { heap.Push(q, w) }
+func (q *queue) next() *waiter { return heap.Pop(q).(*waiter) }
+func (q queue) Len() int       { return len(q) }
+func (q *queue) Push(x any)    { w := x.(*waiter); w.index = len(*q); *q = append(*q, w) }
+func (q queue) Swap(i, j int)  { q[i], q[j] = q[j], q[i]; q[i].index, q[j].index = i, j }
+
+func (q queue) Less(i, j int) bool {
+	if q[i].key != q[j].key {
+		return q[i].key < q[j].key
+	}
+	return q[i].arrival < q[j].arrival
+}
+
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	w := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	w.index = -1
+	return w
+}
