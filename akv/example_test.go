@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
 	"log"
 	"strings"
@@ -183,4 +184,25 @@ func ExampleClient_RotateKey() {
 	}
 	fmt.Println(rotated.Name, rotated.Version != old.Version)
 	// Output: tde true
+}
+
+// Counters go where the program's other counters go, here to expvar, which serves
+// them at /debug/vars.
+func ExampleClient_Stats() {
+	client, fake := exampleVault()
+	defer fake.Close()
+	defer client.Close()
+	variable := expvar.Func(func() any { return client.Stats() }) // expvar.Publish("akv", variable)
+
+	if _, err := client.GetKey(context.Background(), "tde", ""); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(variable.String()[:len(`{"Vault":{"Succeeded":1`)])
+	s := client.Stats()
+	fmt.Println("tokens:", s.Authority.Succeeded)
+	fmt.Println("retries:", s.Vault.Gate.Retries, "throttled:", s.Vault.Throttled, "learned rate:", s.Vault.Gate.Rate)
+	// Output:
+	// {"Vault":{"Succeeded":1
+	// tokens: 1
+	// retries: 0 throttled: 0 learned rate: 0
 }

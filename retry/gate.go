@@ -113,7 +113,10 @@ func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.
 		g.stats.Retries++
 	}
 	if len(g.queue) == 0 && g.inFlight < g.window() {
-		if g.pace.unlimited() { // without a look at the clock
+		if g.pace.unlimited() { // without a look at the clock, most of the time
+			if g.inFlight == 0 {
+				g.pace.busy(time.Now())
+			}
 			g.begin(p)
 			return nil, nil
 		}

@@ -9,9 +9,8 @@ import (
 // The constants of the pace, chosen by the simulation in the tests.
 const (
 	startRate = 20.0                   // per second, of the search for a limit that nothing is known of
-	doubling  = 0.15                   // seconds in which the search doubles it
 	recent    = 250 * time.Millisecond // that a measurement looks back at least
-	keep      = 0.95                   // of the measured rate, after a refusal
+	keep = 0.98                   // of the measured rate, after a refusal
 	term      = 10 * time.Second       // a documented window of the vault: to rise above the measured rate again
 	answers   = 40
 	prior     = 10.0                  // answers that the last measurement counts for in the next
@@ -37,7 +36,8 @@ type pace struct {
 	next     time.Time     // the time for the next try, where rate is not 0
 	pressing time.Duration // how long calls have been kept waiting by this rate
 	pressAt  time.Time
-	lessons  int     // measurements so far
+	lessons  int // measurements so far
+	doubling float64
 	flow     float64 // answers, those long ago counting little
 	flowAt   time.Time
 	answered int       // since the last refusal; where rate is 0, since ever
@@ -87,13 +87,11 @@ func (p *pace) begin(now time.Time, probe bool) {
 }
 
 // pressed takes note of a try that had to wait: the rate binds, and so may rise.
-func (p *pace) pressed(now time.Time) {
+func (p *pace) pressed(now time.Time, waited time.Duration) {
 	if p.shut || p.rate == 0 {
 		return
 	}
-	if d := now.Sub(p.pressAt); d < term {
-		p.grow(d)
-	}
+	p.grow(min(now.Sub(p.pressAt), waited))
 	p.pressAt = now
 }
 
@@ -101,7 +99,7 @@ func (p *pace) pressed(now time.Time) {
 // and from then on doubles it four times in each.
 func (p *pace) grow(d time.Duration) {
 	if p.base == 0 {
-		p.rate = min(fastest, p.rate*math.Exp2(d.Seconds()/doubling))
+		p.rate = min(fastest, p.rate*math.Exp2(d.Seconds()/p.doubling))
 		return
 	}
 	length := term.Seconds() * min(1, 0.1*float64(int(1)<<min(p.lessons-1, 4)))
@@ -113,7 +111,7 @@ func (p *pace) grow(d time.Duration) {
 	case u < 1:
 		p.rate = p.base * (keep + (1-keep+rise)*u)
 	case p.answered >= answers:
-		p.rate *= math.Exp2(4 * (u - max(before, 1)))
+		p.rate *= math.Exp2(2 * (u - max(before, 1)))
 	default:
 		p.base = p.base * (1 + rise)
 		p.rate = p.base
@@ -159,7 +157,12 @@ func (p *pace) reopen(now time.Time) {
 	p.shut, p.probing = false, false
 	if p.lesson {
 		p.measure(now)
-	} else if p.base == 0 {
+	} else if p.rate > 0 && p.base == 0 {
+		d := now.Sub(p.shutAt)
+		if r := float64(p.answered) / now.Sub(p.since).Seconds(); d >= 500*time.Millisecond || r < startRate {
+			p.rate = max(r, 1)
+		}
+		p.doubling = max(0.15, d.Seconds()/4)
 		p.answered, p.since = 0, now
 	}
 	if p.failures >= breakdown { // a time that tells nothing of the rate
@@ -171,6 +174,9 @@ func (p *pace) reopen(now time.Time) {
 		p.next = now.Add(interval(p.rate))
 	}
 }
+
+// busy takes note of a first try after a pause.
+func (p *pace) busy(now time.Time) { p.answered, p.since = 0, now }
 
 func (p *pace) silent(by pass) {
 	if by.probe && by.epoch == p.epoch {
@@ -199,7 +205,6 @@ func (p *pace) throttle(now time.Time, by pass) {
 		p.lengthen(now)
 	case p.rate == 0:
 		p.rate, p.base, p.lessons = startRate, 0, 0
-		p.answered, p.since = 0, now
 		p.close(now, firstWait)
 		p.flow, p.flowAt = 0, now
 	default:
@@ -212,9 +217,7 @@ func (p *pace) throttle(now time.Time, by pass) {
 // two moments at which the host had nothing left to give, it gave what it can.
 func (p *pace) measure(now time.Time) {
 	n, d := float64(p.answered), now.Sub(p.since).Seconds()
-	if p.base > 0 {
-		n, d = n+prior, d+prior/p.base
-	}
+	n, d = n+prior, d+prior/p.rate
 	p.lesson = false
 	late := p.flow * math.Exp(-now.Sub(p.flowAt).Seconds()/p.look()) / p.look()
 	p.base = min(max(n/d, late), p.rate)
@@ -240,7 +243,7 @@ func (p *pace) lengthen(now time.Time) {
 	if p.rate > 0 {
 		longest = max(longest, min(term, 4*interval(p.rate)))
 	}
-	p.pause = min(2*p.pause, longest)
+	p.pause = min(3*p.pause/2, longest)
 	p.until = now.Add(jitter(p.pause))
 }
 

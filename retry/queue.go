@@ -28,7 +28,7 @@ func (g *Gate) pump(now time.Time) {
 		}
 		w := g.queue.next()
 		g.begin(&w.pass)
-		g.pace.pressed(now)
+		g.pace.pressed(now, now.Sub(w.since))
 		g.pace.begin(now, w.probe)
 		close(w.ready)
 	}

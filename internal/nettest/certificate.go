@@ -39,6 +39,9 @@ func NewAuthority() *Authority {
 	return a
 }
 
+// Certificate is its own certificate in DER.
+func (a *Authority) Certificate() []byte { return a.cert.Raw }
+
 func newKey() *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -90,7 +90,7 @@ type proxyRefusal struct{ status int }
 
 func (p *proxyRefusal) Error() string {
 	hint := ""
-	if p.status == http.StatusProxyAuthRequired {
+	if p.status == http.StatusProxyAuthRequired || p.status == http.StatusUnauthorized { // as tinyproxy says it
 		hint = ": it wants a user and password; only basic authentication is supported"
 	}
 	return fmt.Sprintf("the proxy refused the tunnel with %d %s%s", p.status, http.StatusText(p.status), hint)

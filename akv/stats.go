@@ -1,0 +1,33 @@
+package akv
+
+import "github.com/akv-ekm/ekm/retry"
+
+// Stats are what a client has done so far, by whom it spoke to. They marshal as
+// JSON, for expvar and the like.
+type Stats struct {
+	Vault     Traffic
+	Authority Traffic // token exchanges
+	Platform  Traffic // those with the platform's endpoint for managed identities
+}
+
+// Traffic counts exchanges by what came of them, each try for itself.
+type Traffic struct {
+	Succeeded    uint64 // status 2xx
+	Unauthorized uint64 // 401; the first one of a vault is how it says whom to ask for a token
+	Throttled    uint64 // 429
+	Refused      uint64 // any other 4xx
+	Failed       uint64 // 5xx
+	Unanswered   uint64 // no status, or one of no known class
+
+	// Gate tells of calls that are under way and waiting, of the rate that the
+	// other side allows, and of retries. The platform has none.
+	Gate retry.Stats
+}
+
+// Stats takes a snapshot; it is cheap. Token exchanges are counted by the client
+// that made them, also where others with the same credential profit; the gate's
+// figures are of all clients that share it.
+func (c *Client) Stats() Stats {
+	authority, platform := c.tokens.Stats()
+	return Stats{Vault: Traffic(c.wire.Stats()), Authority: Traffic(authority), Platform: Traffic(platform)}
+}
