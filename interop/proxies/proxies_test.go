@@ -129,7 +129,7 @@ func TestProxies(t *testing.T) {
 		start        func(t *testing.T, secured bool, port string) daemon
 		none, wrong  int // status without a password, and with a wrong one; SOCKS has no such number
 	}{
-		{"tinyproxy", "http", tinyproxy, 401, 407}, // 401 is no proxy's to give, but it is what comes
+		{"tinyproxy", "http", tinyproxy, 407, 401}, // 401 is no proxy's to give, but it is what comes
 		{"squid", "http", squid, 407, 407},
 		{"microsocks", "socks5", microsocks, 0, 0},
 	} {
