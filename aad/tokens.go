@@ -154,27 +154,30 @@ func (t *Tokens) fly(ctx context.Context, k key, c challenge.Challenge, rejected
 	return tok, gaveUp(err, opAcquireToken, hostOf(c.Authority))
 }
 
-// gaveUp tells of a caller whose context ended while it waited for what another
-// goroutine does: with how far that had got if nobody else waits for it, else
-// with a code that blames nobody. Other errors it returns as they are.
+// gaveUp gives a code to the failure of what goroutines share. A caller whose
+// context ended while it waited is told how far that had got if nobody else waits
+// for it, else a code that blames nobody; the latter too if the one who did the
+// work never returned. Errors that have a code it returns as they are.
 func gaveUp(err error, op, host string) error {
-	left, ok := errors.AsType[*flight.Left](err)
-	if !ok {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*ekm.Error](err); ok {
 		return err
 	}
-	if e, ok := errors.AsType[*ekm.Error](left.Last); ok {
-		full := *e
-		if e.Err == nil {
-			full.Err = left.Cause
-		} else if !errors.Is(e.Err, left.Cause) {
-			full.Err = fmt.Errorf("%w: %w", e.Err, left.Cause)
+	if left, ok := errors.AsType[*flight.Left](err); ok {
+		err = fmt.Errorf("gave up waiting: %w", left.Cause)
+		if e, ok := errors.AsType[*ekm.Error](left.Last); ok {
+			full := *e
+			if e.Err == nil {
+				full.Err = left.Cause
+			} else if !errors.Is(e.Err, left.Cause) {
+				full.Err = fmt.Errorf("%w: %w", e.Err, left.Cause)
+			}
+			return &full
 		}
-		return &full
 	}
-	return &ekm.Error{
-		Code: ekm.SCPErrFailure, Op: op, Party: ekm.Local, Host: host, Time: time.Now(),
-		Err: fmt.Errorf("gave up waiting: %w", left.Cause),
-	}
+	return &ekm.Error{Code: ekm.SCPErrFailure, Op: op, Party: ekm.Local, Host: host, Time: time.Now(), Err: err}
 }
 
 // ownFault reports a failure that lies with this client's own settings: clients

@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,10 @@ import (
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/akv"
 	"github.com/akv-ekm/ekm/internal/fakevault"
+	"github.com/akv-ekm/ekm/internal/nettest"
 )
+
+func TestMain(m *testing.M) { os.Exit(nettest.Run(m)) }
 
 // keyed is a fake vault with one key, "tde"; making RSA keys is what costs time
 // in these tests.

@@ -115,14 +115,14 @@ func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.
 	if len(g.queue) == 0 && g.inFlight < g.window() {
 		if g.pace.unlimited() { // without a look at the clock, most of the time
 			if g.inFlight == 0 {
-				g.pace.busy(time.Now())
+				g.pace.idle(time.Now())
 			}
 			g.begin(p)
 			return nil, nil
 		}
 		if now := time.Now(); g.pace.due(now) <= 0 {
 			g.begin(p)
-			g.pace.begin(now, p.probe)
+			g.pace.begin(now, 0)
 			return nil, nil
 		}
 	}
@@ -195,7 +195,7 @@ func (g *Gate) leave(p pass, o outcome, longest time.Duration) (held bool) {
 		}
 	}
 	g.pump(now)
-	return o.kind == throttled || o.kind == failed && g.pace.shut && notNow(o.err.Status)
+	return o.err != nil && notNow(o.err.Status) && (g.pace.shut || o.kind == throttled && o.err.RetryAfter == 0)
 }
 
 // full is the budget of calls that wait.

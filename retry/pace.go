@@ -6,121 +6,97 @@ import (
 	"time"
 )
 
-// The constants of the pace, chosen by the simulation in the tests.
+// What the pace is made of. The figures were chosen by the simulation in the
+// tests; docs/throttling.md has what they reach.
 const (
-	startRate = 20.0                   // per second, of the search for a limit that nothing is known of
-	recent    = 250 * time.Millisecond // that a measurement looks back at least
-	keep = 0.98                   // of the measured rate, after a refusal
-	term      = 10 * time.Second       // a documented window of the vault: to rise above the measured rate again
-	answers   = 40
-	prior     = 10.0                  // answers that the last measurement counts for in the next
-	firstWait = 50 * time.Millisecond // before the first probe, where no rate is known
-	probeWait = time.Second           // the longest between probes, of a host shut for a short time
-	slack     = 20 * time.Millisecond // of pacing that may be caught up with
-	breakdown = 4                     // failures in a row that shut the gate
-	forget    = 30 * time.Second      // without refusal and without a queue, after which the rate is
-	slowest   = 0.1
-	fastest   = 100_000.0 // a rate above which is none
-	never     = time.Duration(math.MaxInt64)
+	firstPause = 50 * time.Millisecond  // before the first probe, where no rate is known
+	longPause  = 500 * time.Millisecond // the longest between probes, of a host shut for a short time
+	patience   = 2 * time.Second        // with a probe, before another one is sent
+	breakdown  = 4                      // failures in a row that shut the gate
+
+	searchRate = 20.0             // per second: where the search for a rate begins
+	lowest     = 0.1              // the lowest rate that is believed
+	highest    = 100_000.0        // a rate above which is none
+	keep       = 0.98             // of the measured rate, to begin with
+	term       = 10 * time.Second // a documented window of the vault: to rise above the measured rate
+	prior      = 10.0             // answers that the last rate counts for in a measurement
+	enough     = 40               // answers without refusal that show the rate to be too low
+	slack      = 20 * time.Millisecond
+	forget     = 30 * time.Second // without refusal and queue: three of the vault's windows
+
 )
 
 // A pace says when the next try may begin. It knows nothing of calls, only of
 // the times and outcomes of tries.
 //
-// A try's outcome teaches something only if the try began after the last lesson:
-// those that were under way at a refusal will be refused like it.
+// There is no rate until the first 429. Each one then shuts the gate: one probe
+// at a time asks whether the host takes calls again, after ever longer pauses.
+// At the first success the gate opens with the rate measured between this moment
+// and the last such: at both the host had hardly anything to give, so in between
+// it gave all it could, whatever kind of window or bucket it counts with. From
+// there the rate rises, first slowly and then, if nothing happens, ever faster.
 type pace struct {
-	epoch    uint32
-	rate     float64       // tries per second; 0: not limited
-	base     float64       // the measured rate that rate started from; 0: still searching
-	next     time.Time     // the time for the next try, where rate is not 0
-	pressing time.Duration // how long calls have been kept waiting by this rate
-	pressAt  time.Time
-	lessons  int // measurements so far
-	doubling float64
-	flow     float64 // answers, those long ago counting little
-	flowAt   time.Time
-	answered int       // since the last refusal; where rate is 0, since ever
-	since    time.Time // the last refusal, or the reopening that followed a breakdown
+	epoch    uint32    // since when a try must have begun for its outcome to teach anything
+	answered int       // tries since the last measurement, or since the host was idle
+	since    time.Time // that
+	failures int       // in a row
 
-	failures int // in a row
-	lesson   bool
-	shut     bool
-	probing  bool
-	shutAt   time.Time
-	until    time.Time     // the time of the next probe
-	pause    time.Duration // before it
+	shut    bool
+	shutAt  time.Time
+	refused bool          // shut by a 429 at a rate, which is to be measured
+	until   time.Time     // the next probe
+	pause   time.Duration // before it
+	probing bool
+	probed  time.Time // the last probe
+
+	rate     float64   // tries per second; 0: not limited
+	base     float64   // the measured rate that it rises from; 0: none yet, the search is on
+	next     time.Time // try
+	pressing float64   // seconds for which calls have been kept waiting since the last measurement
+	pressed  time.Time // the last try that was
+	lessons  int       // measurements so far
+	doubling float64   // seconds in which the search doubles the rate
+	recent   float64   // answers, counting the less the longer ago
+	counted  time.Time // recent
 }
 
 func (p *pace) unlimited() bool { return p.rate == 0 && !p.shut }
 
-// due is the time until the next try may begin; never, if the end of another
-// must come first.
+// due is the time until the next try may begin.
 func (p *pace) due(now time.Time) time.Duration {
 	switch {
 	case p.shut && p.probing:
-		return never
+		return p.probed.Add(patience).Sub(now)
 	case p.shut:
 		return p.until.Sub(now)
-	case p.rate == 0:
-		return 0
+	case p.rate > 0 && p.base > 0 && now.Sub(p.since) > forget && now.Sub(p.pressed) > forget:
+		p.unlimit()
 	}
-	if p.answered > 0 && now.Sub(p.since) > forget && now.Sub(p.pressAt) > forget {
-		p.rate, p.base = 0, 0
+	if p.rate == 0 {
 		return 0
 	}
 	return p.next.Sub(now)
 }
 
-// begin takes note of a try.
-func (p *pace) begin(now time.Time, probe bool) {
-	if probe {
-		p.probing = true
-		return
-	}
-	if p.rate > 0 {
-		if earliest := now.Add(-slack); p.next.Before(earliest) {
-			p.next = earliest
-		}
-		p.next = p.next.Add(interval(p.rate))
-	}
-}
-
-// pressed takes note of a try that had to wait: the rate binds, and so may rise.
-func (p *pace) pressed(now time.Time, waited time.Duration) {
-	if p.shut || p.rate == 0 {
-		return
-	}
-	p.grow(min(now.Sub(p.pressAt), waited))
-	p.pressAt = now
-}
-
-// grow raises the rate from below the measured one to above it over one term,
-// and from then on doubles it four times in each.
-func (p *pace) grow(d time.Duration) {
-	if p.base == 0 {
-		p.rate = min(fastest, p.rate*math.Exp2(d.Seconds()/p.doubling))
-		return
-	}
-	length := term.Seconds() * min(1, 0.1*float64(int(1)<<min(p.lessons-1, 4)))
-	before := p.pressing.Seconds() / length
-	p.pressing += d
-	u := p.pressing.Seconds() / length
-	rise := min(0.8, max(0.02, 0.05*math.Sqrt(20/p.base)))
+// begin takes note of a try; waited is how long its call was kept waiting.
+func (p *pace) begin(now time.Time, waited time.Duration) {
 	switch {
-	case u < 1:
-		p.rate = p.base * (keep + (1-keep+rise)*u)
-	case p.answered >= answers:
-		p.rate *= math.Exp2(2 * (u - max(before, 1)))
-	default:
-		p.base = p.base * (1 + rise)
-		p.rate = p.base
-		p.pressing = 0
-	}
-	if p.rate > fastest {
-		p.rate, p.base = 0, 0
+	case p.shut:
+		p.probing, p.probed = true, now
+	case p.rate > 0:
+		if waited > 0 { // the rate binds, and so may rise
+			p.rise(min(now.Sub(p.pressed), waited).Seconds())
+			p.pressed = now
+		}
+		if late := now.Add(-slack); p.next.Before(late) {
+			p.next = late
+		}
+		p.next = p.next.Add(p.interval())
 	}
 }
+
+// idle takes note of a first try where none is under way and nothing limited.
+func (p *pace) idle(now time.Time) { p.answered, p.since = 0, now }
 
 // plain is answer, where nothing is limited.
 func (p *pace) plain() {
@@ -133,50 +109,14 @@ func (p *pace) answer(now time.Time, by pass) {
 		return
 	}
 	if p.shut {
-		p.reopen(now)
+		p.open(now)
 	}
 	p.plain()
 	if p.rate > 0 {
-		p.count(now)
+		p.recent = p.flow(now) + 1
+		p.counted = now
 	}
 }
-
-func (p *pace) look() float64 {
-	if p.base == 0 {
-		return recent.Seconds()
-	}
-	return max(recent.Seconds(), 10/p.base)
-}
-
-func (p *pace) count(now time.Time) {
-	p.flow = p.flow*math.Exp(-now.Sub(p.flowAt).Seconds()/p.look()) + 1
-	p.flowAt = now
-}
-
-func (p *pace) reopen(now time.Time) {
-	p.shut, p.probing = false, false
-	if p.lesson {
-		p.measure(now)
-	} else if p.rate > 0 && p.base == 0 {
-		d := now.Sub(p.shutAt)
-		if r := float64(p.answered) / now.Sub(p.since).Seconds(); d >= 500*time.Millisecond || r < startRate {
-			p.rate = max(r, 1)
-		}
-		p.doubling = max(0.15, d.Seconds()/4)
-		p.answered, p.since = 0, now
-	}
-	if p.failures >= breakdown { // a time that tells nothing of the rate
-		p.since = p.since.Add(now.Sub(p.shutAt))
-	}
-	p.pressAt = now
-	p.next = now
-	if p.rate > 0 {
-		p.next = now.Add(interval(p.rate))
-	}
-}
-
-// busy takes note of a first try after a pause.
-func (p *pace) busy(now time.Time) { p.answered, p.since = 0, now }
 
 func (p *pace) silent(by pass) {
 	if by.probe && by.epoch == p.epoch {
@@ -193,57 +133,46 @@ func (p *pace) fail(now time.Time, by pass) {
 	case by.probe:
 		p.lengthen(now)
 	case p.failures >= breakdown:
-		p.close(now, firstWait)
+		p.close(now, firstPause)
 	}
 }
 
 func (p *pace) throttle(now time.Time, by pass) {
 	p.failures = 0
 	switch {
-	case by.epoch != p.epoch:
+	case by.epoch != p.epoch: // it was under way at a refusal already known
 	case by.probe:
 		p.lengthen(now)
 	case p.rate == 0:
-		p.rate, p.base, p.lessons = startRate, 0, 0
-		p.close(now, firstWait)
-		p.flow, p.flowAt = 0, now
+		p.rate, p.base, p.lessons = searchRate, 0, 0
+		p.recent, p.counted = 0, now
+		p.close(now, firstPause)
 	default:
-		p.lesson = true
-		p.close(now, max(firstWait/2, interval(p.rate)))
+		p.refused = true
+		p.close(now, max(firstPause/2, p.interval()))
 	}
-}
-
-// measure sets the rate to that of the answers since the last refusal. Between
-// two moments at which the host had nothing left to give, it gave what it can.
-func (p *pace) measure(now time.Time) {
-	n, d := float64(p.answered), now.Sub(p.since).Seconds()
-	n, d = n+prior, d+prior/p.rate
-	p.lesson = false
-	late := p.flow * math.Exp(-now.Sub(p.flowAt).Seconds()/p.look()) / p.look()
-	p.base = min(max(n/d, late), p.rate)
-	p.base = max(p.base, slowest)
-	p.rate = keep * p.base
-	p.pressing = 0
-	p.lessons++
-	p.answered, p.since = 0, now
 }
 
 func (p *pace) close(now time.Time, pause time.Duration) {
 	p.epoch++
 	p.shut, p.probing, p.shutAt = true, false, now
-	p.pause = pause
-	p.until = now.Add(jitter(pause))
+	p.pause, p.until = pause, now.Add(jitter(pause))
 }
 
-// lengthen puts off the next probe: twice as long, but never by more than an
-// eighth of the time that the host has been shut.
+// lengthen puts off the next probe: by ever more, but not by more than a small
+// part of the time that the host has been shut, or a few tries at its rate.
 func (p *pace) lengthen(now time.Time) {
-	p.probing = false
-	longest := max(probeWait, now.Sub(p.shutAt)/8)
-	if p.rate > 0 {
-		longest = max(longest, min(term, 4*interval(p.rate)))
+	if !p.shut {
+		return // a probe that another one overtook
 	}
-	p.pause = min(3*p.pause/2, longest)
+	p.probing = false
+	p.pause = p.pause * 4 / 3
+	longest := max(longPause, now.Sub(p.shutAt)/8)
+	if p.rate > 0 {
+		p.pause += p.interval()
+		longest = max(longest, min(term, 4*p.interval()))
+	}
+	p.pause = min(p.pause, longest)
 	p.until = now.Add(jitter(p.pause))
 }
 
@@ -254,7 +183,94 @@ func (p *pace) asked(now time.Time, after time.Duration) {
 	}
 }
 
-func interval(rate float64) time.Duration { return time.Duration(float64(time.Second) / rate) }
+func (p *pace) open(now time.Time) {
+	p.shut, p.probing = false, false
+	switch {
+	case p.failures >= breakdown: // a time that tells nothing of the rate
+		p.since = p.since.Add(now.Sub(p.shutAt))
+	case p.refused:
+		p.measure(now)
+	case p.rate > 0:
+		p.search(now)
+	}
+	p.refused = false
+	p.pressed, p.next = now, now
+	if p.rate > 0 {
+		p.next = now.Add(p.interval())
+	}
+}
+
+// search begins after the first refusal. What went before was faster than the
+// host can bear for long; so the rate begins low, and doubles until the next
+// refusal. Where the host has been shut for longer than a bucket is, it counts in
+// windows, and what it took on the whole is a better beginning; to double slowly
+// from there leaves something for other clients.
+func (p *pace) search(now time.Time) {
+	shut := now.Sub(p.shutAt)
+	average := float64(p.answered) / now.Sub(p.since).Seconds()
+	if shut >= time.Second/2 || average < searchRate {
+		p.rate = max(average, 1)
+	}
+	p.doubling = min(0.6, max(0.15, shut.Seconds()/4))
+	p.answered, p.since = 0, now
+}
+
+// measure sets the rate to that of the answers since the last measurement, or of
+// the recent ones if those were faster: early ones may have come as slowly as
+// they were sent.
+func (p *pace) measure(now time.Time) {
+	measured := (float64(p.answered) + prior) / (now.Sub(p.since).Seconds() + prior/p.rate)
+	p.base = max(lowest, min(p.rate, max(measured, p.flow(now)/p.memory())))
+	p.rate = keep * p.base
+	p.lessons++
+	p.answered, p.since, p.pressing = 0, now, 0
+}
+
+// flow is recent at a time.
+func (p *pace) flow(now time.Time) float64 {
+	return p.recent * math.Exp(-now.Sub(p.counted).Seconds()/p.memory())
+}
+
+// memory is how many seconds ago is recent.
+func (p *pace) memory() float64 {
+	if p.base == 0 {
+		return 0.25
+	}
+	return max(0.25, 10/p.base)
+}
+
+// rise raises the rate for a time in which it has kept calls waiting: from below
+// the measured one to above it over one term, then doubling ever faster, once
+// enough answers have shown that it is safe; if not, by the same step again.
+//
+// A slow client takes a larger step than a fast one. So where clients share a
+// host, they come to share it evenly. First terms are short, to learn quickly.
+func (p *pace) rise(seconds float64) {
+	if p.base == 0 {
+		p.rate = min(highest, p.rate*math.Exp2(seconds/p.doubling))
+		return
+	}
+	length := max(term.Seconds(), 10/p.base) * min(1, 0.15*math.Exp2(float64(p.lessons-1)))
+	step := min(0.8, max(0.05, 0.05*math.Sqrt(20/p.base)))
+	before := max(1, p.pressing/length)
+	p.pressing += seconds
+	switch u := p.pressing / length; {
+	case u < 1:
+		p.rate = p.base * (keep + (1-keep+step)*u)
+	case p.answered < enough:
+		p.base *= 1 + step
+		p.rate, p.pressing = p.base, 0
+	default:
+		p.rate *= math.Exp2(u*u - before*before)
+	}
+	if p.rate > highest {
+		p.unlimit()
+	}
+}
+
+func (p *pace) unlimit() { p.rate, p.base = 0, 0 }
+
+func (p *pace) interval() time.Duration { return time.Duration(float64(time.Second) / p.rate) }
 
 // jitter keeps clients that know nothing of each other apart.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }

@@ -28,8 +28,7 @@ func (g *Gate) pump(now time.Time) {
 		}
 		w := g.queue.next()
 		g.begin(&w.pass)
-		g.pace.pressed(now, now.Sub(w.since))
-		g.pace.begin(now, w.probe)
+		g.pace.begin(now, now.Sub(w.since))
 		close(w.ready)
 	}
 	if g.timer != nil {
@@ -37,22 +36,17 @@ func (g *Gate) pump(now time.Time) {
 	}
 }
 
-// wake calls pump after a time. never means that the end of a try will.
+// wake calls pump after a time. There is a timer only while calls wait.
 func (g *Gate) wake(wait time.Duration) {
-	switch {
-	case wait == never:
-		if g.timer != nil {
-			g.timer.Stop()
-		}
-	case g.timer == nil:
-		g.timer = time.AfterFunc(wait, func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.pump(time.Now())
-		})
-	default:
+	if g.timer != nil {
 		g.timer.Reset(wait)
+		return
 	}
+	g.timer = time.AfterFunc(wait, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.pump(time.Now())
+	})
 }
 
 // withdraw takes a call off the queue, or gives back the turn that it got at the

@@ -120,7 +120,7 @@ func TestDoTimes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tries, took, err := run(t.Context(), c.policy, true, func() error {
-					e := status(503)
+					e := status(500)
 					e.RetryAfter = c.after
 					return e
 				})
@@ -135,11 +135,77 @@ func TestDoTimes(t *testing.T) {
 	}
 }
 
+// What says "not now" is bounded by the budget, whatever the number of attempts.
+func TestDoNotNow(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		policy   retry.Policy
+		after    time.Duration
+		tries    int
+		min, max time.Duration
+	}{
+		{"one attempt is no retry at all", retry.Policy{Attempts: 1}, time.Second, 1, 0, 0},
+		{"the budget ends it before the wait that would exceed it", retry.Policy{Attempts: 2}, 50 * time.Second, 3, 100 * time.Second, 100 * time.Second},
+		{"the budget may be used up exactly", retry.Policy{Attempts: 2, Budget: 100 * time.Second}, 50 * time.Second, 3, 100 * time.Second, 100 * time.Second},
+		{"each wait is a minute", retry.Policy{Budget: 10 * time.Minute}, time.Hour, 11, 10 * time.Minute, 10 * time.Minute},
+	} {
+		for _, n := range []int{429, 503} {
+			t.Run(fmt.Sprint(n, " ", c.name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					tries, took, err := run(t.Context(), c.policy, true, func() error {
+						e := status(n)
+						e.RetryAfter = c.after
+						return e
+					})
+					require.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
+					assert.Equal(t, c.tries, tries)
+					assert.GreaterOrEqual(t, took, c.min)
+					assert.LessOrEqual(t, took, c.max)
+				})
+			})
+		}
+	}
+}
+
+// Other failures between them count as they do alone.
+func TestDoAttemptsAmongRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := []int{429, 500, 503, 429, 500, 429, 500, 200}
+		n := 0
+		err := retry.Policy{Attempts: 3, Base: time.Millisecond}.Do(t.Context(), true, func(context.Context) error {
+			n++
+			return status(answers[n-1])
+		})
+		e, ok := errors.AsType[*ekm.Error](err)
+		require.True(t, ok)
+		assert.Equal(t, 500, e.Status)
+		assert.Equal(t, 7, n, "the third 500 is the last try")
+		assert.Equal(t, 7, e.Attempts)
+	})
+}
+
+func TestDoTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, n := time.Now(), 0
+		err := retry.Policy{Try: 3 * time.Second, Base: time.Second}.Do(t.Context(), true, func(ctx context.Context) error {
+			if n++; n == 3 {
+				return nil
+			}
+			<-ctx.Done()
+			return network(ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, ctx.Err())
+		})
+		require.NoError(t, err)
+		assert.Equal(t, 3, n)
+		assert.GreaterOrEqual(t, time.Since(start), 6*time.Second+1500*time.Millisecond)
+		assert.LessOrEqual(t, time.Since(start), 6*time.Second+3*time.Second)
+	})
+}
+
 func TestDoJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := map[time.Duration]bool{}
 		for range 50 {
-			_, took, _ := run(t.Context(), retry.Policy{Attempts: 2, Base: 2 * time.Second}, true, func() error { return status(429) })
+			_, took, _ := run(t.Context(), retry.Policy{Attempts: 2, Base: 2 * time.Second}, true, func() error { return status(500) })
 			assert.GreaterOrEqual(t, took, time.Second)
 			assert.LessOrEqual(t, took, 2*time.Second)
 			seen[took] = true
@@ -182,7 +248,8 @@ func TestDoWhat(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for repeatable, again := range map[bool]bool{true: c.again, false: c.unsafe} {
-					tries, took, err := run(t.Context(), retry.Policy{Attempts: 2}, repeatable, func() error { return c.err })
+					once := retry.Policy{Attempts: 2, Budget: 500 * time.Millisecond} // which is enough for one wait
+					tries, took, err := run(t.Context(), once, repeatable, func() error { return c.err })
 					require.ErrorIs(t, err, c.err)
 					if again {
 						assert.Equal(t, 2, tries, "repeatable %v", repeatable)

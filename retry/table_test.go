@@ -43,6 +43,24 @@ func mixed(r *rand.Rand) float64 {
 	return 1
 }
 
+func step(at time.Duration, before, after float64) func(time.Duration) float64 {
+	return func(t time.Duration) float64 {
+		if t < at {
+			return before
+		}
+		return after
+	}
+}
+
+func stopped(status int) func(time.Duration) int {
+	return func(t time.Duration) int {
+		if t > 5*time.Second && t < 65*time.Second {
+			return status
+		}
+		return 0
+	}
+}
+
 func scenes() []scene {
 	five := 5 * time.Minute
 	return []scene{
@@ -65,6 +83,15 @@ func scenes() []scene {
 		{name: "100 clients 5 min, bucket 1 s", vault: filling(200, time.Second), clients: 100, callers: 20, duration: five, learnt: time.Minute},
 		{name: "100 clients 5 min, bucket 1 s strict", vault: strict(filling(200, time.Second)), clients: 100, callers: 20, duration: five, learnt: time.Minute},
 		{name: "100 clients 5 min, sliding 10 s", vault: sliding(200, 10*time.Second), clients: 100, callers: 20, duration: five, learnt: time.Minute},
+		{name: "up 50 to 500 at 30 s, 1 client", vault: func() *vault { return &vault{law: &bucket{rate: step(30*time.Second, 50, 500), depth: time.Second}} }, clients: 1, callers: 2000, duration: time.Minute},
+		{name: "down 500 to 50 at 30 s, 1 client", vault: func() *vault { return &vault{law: &bucket{rate: step(30*time.Second, 500, 50), depth: time.Second}} }, clients: 1, callers: 2000, duration: 90 * time.Second},
+		{name: "up 50 to 500, window 10 s, 1 client", vault: func() *vault {
+			return &vault{law: &fixedWindow{rate: step(30*time.Second, 50, 500), length: 10 * time.Second}}
+		}, clients: 1, callers: 2000, duration: time.Minute},
+		{name: "503 for 60 s at 5 s, 1 client", vault: func() *vault { v := filling(200, time.Second)(); v.stop = stopped(503); return v }, clients: 1, callers: 2000, duration: 2 * time.Minute},
+		{name: "503 for 60 s at 5 s, unlimited", vault: func() *vault { v := filling(1e5, time.Second)(); v.stop = stopped(503); return v }, clients: 1, callers: 2000, every: 10 * time.Second, duration: 2 * time.Minute},
+		{name: "no connection for 60 s, 1 client", vault: func() *vault { v := filling(200, time.Second)(); v.stop = stopped(-1); return v }, clients: 1, callers: 2000, duration: 2 * time.Minute},
+		{name: "no connection for 60 s, 10 clients", vault: func() *vault { v := filling(200, time.Second)(); v.stop = stopped(-1); return v }, clients: 10, callers: 200, duration: 2 * time.Minute},
 		{name: "1,000 clients 5 min, window 10 s", vault: window(200, 10*time.Second), clients: 1000, callers: 2, duration: five, learnt: time.Minute},
 	}
 }

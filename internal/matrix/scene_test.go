@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,8 @@ import (
 	"github.com/akv-ekm/ekm/akv"
 	"github.com/akv-ekm/ekm/internal/fakevault"
 )
+
+func TestMain(m *testing.M) { os.Exit(nettest.Run(m)) }
 
 // dataKey is what the scenarios wrap. No error may hold it, in any spelling.
 const dataKey = "canary: data key, 32 bytes of it"

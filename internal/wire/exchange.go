@@ -34,6 +34,29 @@ type exchange struct {
 	mu    sync.Mutex
 	conn  netip.Addr   // the other end of the connection in use
 	tried []netip.Addr // the ends of those that were dialed for this exchange
+	over  bool         // it has failed
+	stop  []func()     // what to do then
+}
+
+// onFailure has stop called when the exchange fails, at once if it has already.
+func (x *exchange) onFailure(stop func()) {
+	x.mu.Lock()
+	over := x.over
+	x.stop = append(x.stop, stop)
+	x.mu.Unlock()
+	if over {
+		stop()
+	}
+}
+
+func (x *exchange) failed() {
+	x.mu.Lock()
+	x.over = true
+	stop := x.stop
+	x.mu.Unlock()
+	for _, f := range stop {
+		f()
+	}
 }
 
 type exchangeKey struct{}

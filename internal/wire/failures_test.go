@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +31,26 @@ func TestRefusedPort(t *testing.T) {
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 	assert.Equal(t, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, e.Addresses, "tried")
 	assert.ErrorIs(t, err, ekm.ErrorHttpSendRequest)
+}
+
+// What was begun for an exchange that gave up ends with it, not with the timeouts
+// of dialing: nothing is left behind in the background.
+func TestNothingGoesOn(t *testing.T) {
+	silent := nettest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	for name, address := range map[string]string{
+		"handshake": silent,
+		"dial":      "192.0.2.1:443", // TEST-NET-1: nobody answers, or there is no route at all
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := runtime.NumGoroutine()
+			client := newClient(t, nil)
+			client.Timeouts.Try = 30 * time.Millisecond
+			_, err := do(t, client, get(address))
+			require.Error(t, err)
+			assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 2*time.Second, time.Millisecond,
+				"but for the listener's own")
+		})
+	}
 }
 
 // Which address answered tells on which side of a private endpoint it is.
@@ -121,6 +142,7 @@ func TestNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tr := wire.NewTransport(nil, wire.Timeouts{})
+			tr.DialTLSContext = nil // which would dial for itself
 			tr.DialContext = (&net.Dialer{Resolver: nettest.Resolver(t, c.rcode)}).DialContext
 			_, err := do(t, newClient(t, tr), get("nowhere.invalid:443"))
 			failed(t, err, c.want)
@@ -131,6 +153,7 @@ func TestNames(t *testing.T) {
 	}
 	t.Run("no answer", func(t *testing.T) {
 		tr := wire.NewTransport(nil, wire.Timeouts{})
+		tr.DialTLSContext = nil // which would dial for itself
 		tr.DialContext = (&net.Dialer{Resolver: nettest.Resolver(t, -1)}).DialContext
 		client := newClient(t, tr)
 		client.Timeouts.Try = 20 * time.Millisecond
@@ -353,6 +376,7 @@ func TestLateHandshake(t *testing.T) {
 	tr := wire.NewTransport(nil, wire.Timeouts{})
 	direct, dialing, release := tr.DialContext, make(chan struct{}), make(chan struct{})
 	var dials atomic.Int32
+	tr.DialTLSContext = nil // which would dial for itself
 	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if dials.Add(1) > 1 {
 			close(dialing)

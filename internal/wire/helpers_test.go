@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -24,21 +22,7 @@ import (
 
 const token = "opaque-Token+of/the=caller"
 
-// TestMain fails the run if goroutines of the tests outlive them.
-func TestMain(m *testing.M) {
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	for end := time.Now().Add(3 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
-		time.Sleep(2 * time.Millisecond)
-	}
-	fuzzing := flag.Lookup("test.fuzz").Value.String() != "" // which leaves a signal handler
-	if n := runtime.NumGoroutine(); code == 0 && n > before && !fuzzing {
-		stacks := make([]byte, 1<<16)
-		fmt.Printf("%d goroutines left behind\n%s\n", n-before, stacks[:runtime.Stack(stacks, true)])
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(nettest.Run(m)) }
 
 var trusted = sync.OnceValue(nettest.NewAuthority)
 

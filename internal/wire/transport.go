@@ -20,9 +20,11 @@ import (
 // is ever used.
 func NewTransport(proxy func(target *url.URL) (*url.URL, error), limits Timeouts) *http.Transport {
 	limits = limits.withDefaults()
+	d := &dialer{limits, &tls.Config{MinVersion: tls.VersionTLS12}}
 	t := &http.Transport{
-		DialContext:            dialWithin(limits.Dial),
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		DialContext:            d.dial,
+		DialTLSContext:         d.dialTLS,
+		TLSClientConfig:        d.config,
 		TLSHandshakeTimeout:    limits.TLS,
 		ResponseHeaderTimeout:  limits.FirstByte,
 		ForceAttemptHTTP2:      true,
@@ -50,30 +52,60 @@ func chooseProxy(req *http.Request, proxy func(*url.URL) (*url.URL, error)) (*ur
 	return u, err
 }
 
-func dialWithin(limit time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		return dial(ctx, net.Dialer{Timeout: limit, KeepAlive: 30 * time.Second}, network, address)
-	}
+// A dialer makes the transport's connections. net/http begins them detached from
+// the request, and would let one go on that nobody waits for any more; here it
+// ends with an exchange that fails.
+type dialer struct {
+	limits Timeouts
+	config *tls.Config // read at the first handshake, after tests have set their roots
 }
 
 // dial connects, and tells the exchange when the name is resolved, to what, and
 // when the connection is made: what follows on a proxied one is the proxy's doing.
-func dial(ctx context.Context, d net.Dialer, network, address string) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	n := net.Dialer{Timeout: d.limits.Dial, KeepAlive: 30 * time.Second}
 	x := of(ctx)
 	if x == nil {
-		return d.DialContext(ctx, network, address)
+		return n.DialContext(ctx, network, address)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	x.onFailure(cancel)
 	x.enter(ekm.PhaseResolve)
-	d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
+	n.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		x.enter(ekm.PhaseDial)
 		x.dialed(address)
 		return nil
 	}
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := n.DialContext(ctx, network, address)
 	if err == nil && x.proxyHost() != "" {
 		x.enter(ekm.PhaseProxy)
 	}
 	return conn, err
+}
+
+// dialTLS is dial and the handshake, where no proxy is in between.
+func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := d.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.limits.TLS)
+	defer cancel()
+	if x := of(ctx); x != nil {
+		x.onFailure(cancel)
+		x.enter(ekm.PhaseTLS)
+	}
+	config := d.config.Clone()
+	config.NextProtos = []string{"h2", "http/1.1"}
+	if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
+		return nil, err
+	}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secured, nil
 }
 
 // askTunnel adds nothing to the CONNECT request; it tells the exchange that the

@@ -95,6 +95,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	x := &exchange{limits: c.Limits.withDefaults(), client: c}
 	resp, err := c.do(ctx, r, x)
 	if err != nil {
+		x.failed()
 		err = x.fail(ctx, r, err)
 	}
 	c.counted.add(resp, x.phase())

@@ -187,8 +187,8 @@ func TestConnectionIsReused(t *testing.T) {
 		var conns atomic.Int32
 		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 		tr := wire.NewTransport(nil, wire.Timeouts{})
-		direct := tr.DialContext
-		tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		direct := tr.DialTLSContext
+		tr.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conns.Add(1)
 			return direct(ctx, network, address)
 		}
