@@ -11,7 +11,7 @@ func httpEntries() []entry {
 		{
 			ErrorHttpOpenSession, "ErrorHttpOpenSession", SCPErrFailure, "this machine's proxy settings are at fault, not the engine's call",
 			"Local: the proxy settings cannot be read or are no usable URL; nothing was sent.",
-			"Correct the proxy settings of the service account (HTTPS_PROXY, HTTP_PROXY, NO_PROXY or the proxy option) and restart the process, as they are read once.",
+			"Correct the proxy settings of the service account (HTTPS_PROXY, NO_PROXY, the proxy option, or netsh winhttp set proxy) and restart the process, as they are read once.",
 		},
 		{
 			ErrorHttpConnectSession, "ErrorHttpConnectSession", SCPErrInvalidArgument, whyInput,
