@@ -13,9 +13,7 @@ import (
 func Run(m *testing.M) int {
 	before := runtime.NumGoroutine()
 	code := m.Run()
-	for end := time.Now().Add(3 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
-		time.Sleep(2 * time.Millisecond)
-	}
+	Settles(func() bool { return runtime.NumGoroutine() <= before })
 	fuzzing := flag.Lookup("test.fuzz").Value.String() != "" // which leaves a signal handler
 	if n := runtime.NumGoroutine(); code == 0 && n > before && !fuzzing {
 		stacks := make([]byte, 1<<16)
@@ -23,4 +21,15 @@ func Run(m *testing.M) int {
 		code = 1
 	}
 	return code
+}
+
+// Settles waits until ok, for some seconds at most, and reports whether it came to
+// that. It takes no goroutine, so ok may count them.
+func Settles(ok func() bool) bool {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if ok() {
+			return true
+		}
+	}
+	return false
 }

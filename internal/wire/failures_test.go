@@ -47,8 +47,7 @@ func TestNothingGoesOn(t *testing.T) {
 			client.Timeouts.Try = 30 * time.Millisecond
 			_, err := do(t, client, get(address))
 			require.Error(t, err)
-			assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 2*time.Second, time.Millisecond,
-				"but for the listener's own")
+			assert.True(t, nettest.Settles(func() bool { return runtime.NumGoroutine() <= before+1 }), "but for the listener's own")
 		})
 	}
 }

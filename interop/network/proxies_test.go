@@ -1,4 +1,4 @@
-package proxies
+package network
 
 import (
 	"crypto/tls"
@@ -54,6 +54,7 @@ type world struct {
 	*fakevault.Server
 	address string
 	arrived atomic.Int32 // connections
+	open    atomic.Int32 // of them
 }
 
 func newWorld(t *testing.T) *world {
@@ -78,8 +79,12 @@ func newWorld(t *testing.T) *world {
 	})}}
 	s.EnableHTTP2 = true
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
+		switch state {
+		case http.StateNew:
 			w.arrived.Add(1)
+			w.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			w.open.Add(-1)
 		}
 	}
 	s.StartTLS()
