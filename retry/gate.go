@@ -63,15 +63,17 @@ func (g *Gate) Stats() Stats {
 
 // A pass is what a call holds while the gate has let it in.
 type pass struct {
-	arrival uint64 // the call's number, from 1; it keeps it from try to try
-	epoch   uint32 // of the pace, when the try began
-	probe   bool   // the one try that asks whether a shut host is back
+	arrival uint64    // the call's number, from 1; it keeps it from try to try
+	came    time.Time // when it first had to wait
+	tried   bool      // before, or by now
+	epoch   uint32    // of the pace, when the try began
+	probe   bool      // the one try that asks whether a shut host is back
 }
 
 // An outcome is what a try says about its host.
 type outcome struct {
 	kind kind
-	err  *ekm.Error // if refused
+	err  *ekm.Error // if it failed or was throttled
 }
 
 type kind int
@@ -105,12 +107,9 @@ func outcomeOf(ctx context.Context, err error) outcome {
 func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	first := p.arrival == 0
-	if first {
+	if p.arrival == 0 {
 		g.arrivals++
 		p.arrival = g.arrivals
-	} else {
-		g.stats.Retries++
 	}
 	if len(g.queue) == 0 && g.inFlight < g.window() {
 		if g.pace.unlimited() { // without a look at the clock, most of the time
@@ -130,6 +129,9 @@ func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.
 		return nil, err
 	}
 	now := time.Now()
+	if p.came.IsZero() {
+		p.came = now
+	}
 	w := &waiter{pass: *p, key: p.arrival + setBack(refused), since: now, budget: budget, ready: make(chan struct{})}
 	g.queue.add(w)
 	g.pump(now)
@@ -149,6 +151,10 @@ func setBack(refused int) uint64 {
 func (g *Gate) begin(p *pass) {
 	g.inFlight++
 	g.stats.Tries++
+	if p.tried {
+		g.stats.Retries++
+	}
+	p.tried = true
 	p.epoch, p.probe = g.pace.epoch, g.pace.shut
 }
 

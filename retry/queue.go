@@ -59,8 +59,7 @@ func (g *Gate) withdraw(w *waiter) {
 	case w.index >= 0:
 		heap.Remove(&g.queue, w.index)
 	case w.refusal == nil:
-		g.inFlight--
-		g.stats.Tries--
+		g.inFlight-- // Stats count it as a try that told nothing
 		g.pace.silent(w.pass)
 	}
 	g.pump(now)
@@ -72,7 +71,7 @@ func (g *Gate) giveUp(now time.Time) {
 	shut := now.Sub(g.pace.shutAt)
 	kept := g.queue[:0]
 	for _, w := range g.queue {
-		if min(shut, now.Sub(w.since)) <= w.budget {
+		if min(shut, now.Sub(w.came)) <= w.budget {
 			kept = append(kept, w)
 			continue
 		}

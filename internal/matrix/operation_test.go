@@ -114,7 +114,7 @@ func wrapScenarios() []scenario {
 	}
 	return append(
 		f.common(),
-		f.replying(f.member, "a value that another key has made", "no kid of the key that was asked",
+		f.replying(f.member, "a value that another key has wrapped", "no kid of the key that was asked",
 			`{"kid":"https://fakevault.vault.azure.net/keys/other/1","value":"AA"}`),
 		scenario{
 			code: ekm.ErrorWrapKeyBase64EncodeKey, how: "a key to wrap of no bytes", op: f.op, party: ekm.Local, says: "its length is 0",
@@ -138,7 +138,7 @@ func unwrapScenarios() []scenario {
 	}
 	return append(
 		f.common(),
-		f.replying(f.member, "a value that another version has made", "no kid of the key that was asked",
+		f.replying(f.member, "a key that another key has unwrapped", "no kid of the key that was asked",
 			`{"kid":"https://fakevault.vault.azure.net/keys/other/1","value":"AA"}`),
 		scenario{
 			code: ekm.ErrorUnwrapKeyBase64EncodeKey, how: "a wrapped key of no bytes", op: f.op, party: ekm.Local, says: "its length is 0",
