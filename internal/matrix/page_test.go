@@ -32,9 +32,9 @@ func TestPage(t *testing.T) {
 	have = bytes.ReplaceAll(have, []byte("\r\n"), []byte("\n")) // a checkout of git for Windows
 	want, got := strings.Split(string(page), "\n"), strings.Split(string(have), "\n")
 	for i := range min(len(want), len(got)) {
-		require.Equal(t, want[i], got[i], "docs/codes.md, line %d, is out of date: run go generate ./...", i+1)
+		require.Equal(t, want[i], got[i], "docs/codes.md, line %d, is out of date: run go generate ./internal/matrix", i+1)
 	}
-	assert.Len(t, got, len(want), "docs/codes.md is out of date: run go generate ./...")
+	assert.Len(t, got, len(want), "docs/codes.md is out of date: run go generate ./internal/matrix")
 }
 
 // TestPageAnswers: who has a number finds its line, and there what to do.

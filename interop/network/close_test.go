@@ -50,4 +50,3 @@ func TestCloseLeavesNothing(t *testing.T) {
 	client.Close()
 	assert.True(t, nettest.Settles(gone))
 }
-
