@@ -46,7 +46,7 @@ func newExchange(o *Options) *exchange {
 		if selector == nil {
 			selector = proxy.New(proxy.Settings{}) // which keeps what it has read
 		}
-		own := wire.NewTransport(selector.Proxy, o.Timeouts)
+		own := wire.NewTransport(selector.Proxy, o.Timeouts, o.Wire)
 		transport, x.closeIdle = own, own.CloseIdleConnections
 	}
 	x.client = &wire.Client{
@@ -63,7 +63,7 @@ func newExchange(o *Options) *exchange {
 		// each try would last until the packets are given up.
 		near := o.Timeouts
 		near.Dial = 2 * time.Second
-		own := wire.NewTransport(nil, near)
+		own := wire.NewTransport(nil, near, o.Wire)
 		if ok {
 			own = given.Clone()
 			own.Proxy = nil
@@ -111,8 +111,9 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 		return Token{}, x.tooLongURL(r)
 	}
 	var resp *wire.Response
-	sent := r
+	sent, tries := r, 0
 	err := x.client.Retry(ctx, x.policy, r, true, func(ctx context.Context) error {
+		tries++
 		form, secrets, err := prove()
 		if err != nil {
 			return err
@@ -133,6 +134,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 	if err != nil {
 		return Token{}, err
 	}
+	resp.Attempts = tries
 	return x.read(sent, resp, time.Now())
 }
 

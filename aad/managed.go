@@ -244,11 +244,13 @@ func (m *managed) arcProof(x *exchange, r *wire.Request, resp *wire.Response) (s
 	const limit = 4096
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() {
-		return refuse(errors.New("the Arc agent's key file cannot be read, or is no regular file; is the account a member of the himds group?"))
+		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no regular file; is the account a member of the himds group?"), ekm.Local, "")
+		return "", err
 	}
 	key, err := readFile(path, limit)
 	if err != nil || !credentials(string(key)) {
-		return refuse(errors.New("the Arc agent's key file cannot be read, or is no key of at most 4096 bytes; is the account a member of the himds group?"))
+		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no key of at most 4096 bytes; is the account a member of the himds group?"), ekm.Local, "")
+		return "", err
 	}
 	r.Secrets = append(r.Secrets, string(key))
 	return "Basic " + string(key), nil

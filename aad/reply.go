@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,7 @@ func (x *exchange) read(r *wire.Request, resp *wire.Response, now time.Time) (To
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
 		seen := x.client.Refusal(r, resp)
 		e.Phase, e.Status, e.RequestID, e.Addresses = ekm.PhaseDecode, resp.Status, seen.RequestID, seen.Addresses
+		e.CorrelationID, e.Attempts = r.Correlation, resp.Attempts
 	}
 	return t, err
 }
@@ -56,13 +58,17 @@ func (x *exchange) decode(r *wire.Request, resp *wire.Response, now time.Time) (
 		return Token{}, x.fail(r, ekm.ErrorGetTokenJsonParser, "the token reply of %d bytes is not the JSON that was expected", len(resp.Body))
 	}
 	defer clear(resp.Body)
+	// What the reply gives is not to come back in what it says, either.
+	t := Token{Value: plainString(w.AccessToken)}
+	own := *r
+	own.Secrets = append(slices.Clone(r.Secrets), t.Value)
+	r = &own
 	if w.Error != "" {
 		return usable(Token{}, fmt.Errorf("a reply with status 200 says %q", r.Clean(w.Error, 100)), r.Party, hostOf(r.URL))
 	}
 	if len(w.AccessToken) == 0 || bytes.Equal(w.AccessToken, []byte("null")) {
 		return Token{}, x.fail(r, ekm.ErrorGetTokenNotFound, "the token reply has no access_token")
 	}
-	t := Token{Value: plainString(w.AccessToken)}
 	var dated bool
 	t.Expires, dated = w.expires(now)
 	if !credentials(t.Value) || !dated {
@@ -156,8 +162,8 @@ func numberOrText(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// refused is the error for any other status. invalid_client is the one answer
-// that says "this credential is not accepted"; what else Entra ID refuses keeps
+// refused is the error for any other status. invalid_client, and a 401 with any
+// reason, say "this credential is not accepted"; what else Entra ID refuses keeps
 // the code of its status.
 func (x *exchange) refused(r *wire.Request, resp *wire.Response) *ekm.Error {
 	e := x.client.Refusal(r, resp)
@@ -168,7 +174,8 @@ func (x *exchange) refused(r *wire.Request, resp *wire.Response) *ekm.Error {
 		}
 		return e
 	}
-	if w.Error == "invalid_client" && (resp.Status == http.StatusBadRequest || resp.Status == http.StatusUnauthorized) {
+	refusesIdentity := resp.Status == http.StatusUnauthorized || w.Error == "invalid_client" && resp.Status == http.StatusBadRequest
+	if refusesIdentity && r.Party == ekm.Authority {
 		e.Code = ekm.ErrorGetTokenBadCredentials
 	}
 	e.ServiceCode = r.Clean(w.Error, 100)

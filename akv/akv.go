@@ -159,13 +159,12 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	if c.opts.Gate == nil {
 		c.opts.Gate = new(retry.Gate)
 	}
-	timeouts := wire.Timeouts(opts.Timeouts)
+	timeouts, limits := wire.Timeouts(opts.Timeouts), c.opts.Limits.exchange()
 	transport := opts.Transport
 	if transport == nil {
-		own := wire.NewTransport(c.opts.Proxy.Proxy, timeouts)
+		own := wire.NewTransport(c.opts.Proxy.Proxy, timeouts, limits)
 		transport, c.closeIdle = own, own.CloseIdleConnections
 	}
-	limits := c.opts.Limits.exchange()
 	agent := fmt.Sprintf("akv-ekm/%s (%s; %s)", Version, runtime.Version(), runtime.GOOS)
 	c.wire = &wire.Client{Transport: transport, Limits: limits, Timeouts: timeouts, Gate: c.opts.Gate, UserAgent: agent, Logger: opts.Logger}
 	c.tokens = aad.NewTokens(cred, &aad.Options{

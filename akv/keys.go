@@ -31,7 +31,7 @@ func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error)
 	if err != nil {
 		return nil, err
 	}
-	return c.key(ctx, opGetKey(), path, nil)
+	return c.key(ctx, opGetKey(), path, name, version, nil)
 }
 
 // RotateKey makes a new version of a key, by the key's rotation policy or at
@@ -41,21 +41,21 @@ func (c *Client) RotateKey(ctx context.Context, name string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.key(ctx, opRotateKey(), path, nil)
+	return c.key(ctx, opRotateKey(), path, name, "", nil)
 }
 
-// key makes a call that is answered with a key.
-func (c *Client) key(ctx context.Context, op operation, path string, body []byte) (*Key, error) {
-	k, err := c.start(op, path)
+// key makes a call that is answered with a key: with name, unless it is empty.
+func (c *Client) key(ctx context.Context, op operation, path, name, version string, body []byte) (*Key, error) {
+	k, err := c.start(op, path, "")
 	if err != nil {
 		return nil, err
 	}
-	k.body = body
+	k.key, k.version, k.body = name, version, body
 	bundle, err := k.do(ctx)
 	if err != nil {
 		return nil, err
 	}
-	key, err := jwk.Parse(bundle)
+	key, err := jwk.ParseNamed(bundle, name, version)
 	if err != nil {
 		return nil, k.explain(err)
 	}
@@ -85,10 +85,10 @@ func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[
 		for empty := 0; ; {
 			page, err := c.page(ctx, op, path, next)
 			if err == nil && page.Next != "" && page.Next == next {
-				err = unending(op, "the vault's page links to itself")
+				err = c.unending(op, "the vault's page links to itself")
 			}
 			if err == nil && len(page.Items) == 0 {
-				err = tooManyEmpty(op, &empty)
+				err = c.tooManyEmpty(op, &empty)
 			} else {
 				empty = 0
 			}
@@ -110,30 +110,24 @@ func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[
 
 // tooManyEmpty ends a list that a broken vault would go on with for ever.
 // Single empty pages are usual.
-func tooManyEmpty(op operation, n *int) error {
+func (c *Client) tooManyEmpty(op operation, n *int) error {
 	const limit = 1000
 	if *n++; *n > limit {
-		return unending(op, "the vault goes on sending empty pages")
+		return c.unending(op, "the vault goes on sending empty pages")
 	}
 	return nil
 }
 
-func unending(op operation, why string) error {
-	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Time: time.Now(), Err: errors.New(why)}
+func (c *Client) unending(op operation, why string) error {
+	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Host: c.host, Time: time.Now(), Err: errors.New(why)}
 }
 
 // page gets one page: the first, or the one that next links to, verbatim. The
 // exchange sends nothing to any host but the vault's own, wherever next leads.
 func (c *Client) page(ctx context.Context, op operation, path, next string) (jwk.Page, error) {
-	k, err := c.start(op, path)
+	k, err := c.start(op, path, next)
 	if err != nil {
 		return jwk.Page{}, err
-	}
-	if next != "" {
-		k.url = next
-	}
-	if limit := c.opts.Limits.URL; len(next) > limit {
-		return jwk.Page{}, k.fail(op.family.codes().path, "the link to the next page has %d bytes, the limit is %d", len(next), limit)
 	}
 	body, err := k.do(ctx)
 	if err != nil {
@@ -162,7 +156,7 @@ func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := c.start(opBackupKey(), path)
+	k, err := c.start(opBackupKey(), path, "")
 	if err != nil {
 		return nil, err
 	}
@@ -180,11 +174,10 @@ func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
 // exists. Other codes are those of GetKey; 6 (SCPErrInvalidArgument) if backup is
 // empty or longer than Limits.Request allows.
 func (c *Client) RestoreKey(ctx context.Context, backup []byte) (*Key, error) {
-	body := valueBody("", backup)
-	if limit := c.opts.Limits.Request; len(backup) == 0 || len(body) > limit {
-		return nil, opRestoreKey().invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d", len(backup), len(body), limit)
+	if n, limit := bodySize("", backup), c.opts.Limits.Request; len(backup) == 0 || n > limit {
+		return nil, opRestoreKey().invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d", len(backup), n, limit)
 	}
-	return c.key(ctx, opRestoreKey(), "/keys/restore", body)
+	return c.key(ctx, opRestoreKey(), "/keys/restore", "", "", valueBody("", backup))
 }
 
 // value reads a reply that carries bytes, and who made them.
@@ -196,8 +189,15 @@ func (k *call) value(body []byte) (kid string, value []byte, err error) {
 	if err != nil && !(ok && mistyped.Field != "") {
 		return "", nil, k.undecodable(codes.json, "the reply is not the JSON that was expected")
 	}
-	if err != nil || w.Value == "" || k.family != backupFamily && !k.names(w.KID) {
-		return "", nil, k.undecodable(codes.member, "the reply has no value, or no kid of the key that was asked")
+	why := ""
+	switch {
+	case err != nil || w.Value == "":
+		why = "the reply has no value"
+	case k.family != backupFamily && !k.names(w.KID):
+		why = "another key, or another version, than the one asked for has done it" // or nobody knows which
+	}
+	if why != "" {
+		return "", nil, k.undecodable(codes.member, why)
 	}
 	if value, err = b64.Decode(w.Value); err != nil {
 		return "", nil, k.undecodable(codes.decode, "the reply's value is not base64url")
@@ -221,8 +221,7 @@ func (k *call) undecodable(code ekm.Code, text string) error {
 // valueBody is {"alg":"...","value":"..."}; alg is one of ours, and base64url
 // needs no escaping.
 func valueBody(alg Algorithm, value []byte) []byte {
-	const quotes = 32
-	b := make([]byte, 0, quotes+len(alg)+base64.RawURLEncoding.EncodedLen(len(value)))
+	b := make([]byte, 0, bodySize(alg, value))
 	b = append(b, '{')
 	if alg != "" {
 		b = append(b, `"alg":"`...)
@@ -232,4 +231,13 @@ func valueBody(alg Algorithm, value []byte) []byte {
 	b = append(b, `"value":"`...)
 	b = base64.RawURLEncoding.AppendEncode(b, value)
 	return append(b, `"}`...)
+}
+
+// bodySize is the length of a valueBody, before it is made.
+func bodySize(alg Algorithm, value []byte) int {
+	n := len(`{"value":""}`) + base64.RawURLEncoding.EncodedLen(len(value))
+	if alg != "" {
+		n += len(`"alg":"",`) + len(alg)
+	}
+	return n
 }

@@ -214,6 +214,20 @@ func checkChallenge(t *testing.T, r *recorded, c challenge.Challenge) {
 	assert.Equal(t, challenge.Challenge{Authority: m[1], Tenant: m[2], Resource: m[3], Scope: m[3] + "/.default"}, c)
 }
 
+// keyName is the name of the key that the answer is about.
+func (r *recorded) keyName() string {
+	if body, ok := r.Body.(map[string]any); ok {
+		if key, ok := body["key"].(map[string]any); ok {
+			if kid, ok := key["kid"].(string); ok {
+				if _, name, _, ok := jwk.SplitID(kid); ok {
+					return name
+				}
+			}
+		}
+	}
+	return "replay"
+}
+
 // replayGolden replays the rows of a table of our own; each names its origin.
 func replayGolden(t *testing.T) {
 	data, err := os.ReadFile("testdata/golden.json")
@@ -235,7 +249,7 @@ func replayGolden(t *testing.T) {
 				replayCall(t, r, nil)
 			}
 			s := newScript(t, r, nil, r)
-			_, err := s.client().GetKey(t.Context(), "replay", "")
+			_, err := s.client().GetKey(t.Context(), r.keyName(), "")
 			if r.Code == 0 {
 				assert.NoError(t, err)
 				return

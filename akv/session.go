@@ -25,16 +25,24 @@ type call struct {
 	body        []byte
 	secret      []byte // the part of body that no error may hold
 	correlation string
+	probed      *wire.Response // the answer to its probe, if it made one
 	answer      *wire.Response // once there is one
 	sent        string         // the Authorization header that was sent last
 }
 
-// start makes a call of path, which is escaped.
-func (c *Client) start(op operation, path string) (*call, error) {
+// start makes a call of path, which is escaped; or of link, a URL that the vault
+// gave, if it is not empty.
+func (c *Client) start(op operation, path, link string) (*call, error) {
 	k := &call{operation: op, client: c, correlation: uuid.NewString()}
-	k.url = c.base + path + "?api-version=" + c.opts.APIVersion
-	if limit := c.opts.Limits.Path; len(path) > limit {
-		return nil, k.fail(op.family.codes().path, "the path has %d bytes, the limit is %d", len(path), limit)
+	size, limit := len(path), c.opts.Limits.Path
+	if link != "" {
+		size, limit = len(link), c.opts.Limits.URL
+	}
+	if size > limit {
+		return nil, k.fail(op.family.codes().path, "the path, or the link to the next page, has %d bytes, the limit is %d", size, limit)
+	}
+	if k.url = link; link == "" {
+		k.url = c.base + path + "?api-version=" + c.opts.APIVersion
 	}
 	return k, nil
 }
@@ -138,7 +146,7 @@ func (c *Client) demand(ctx context.Context, k *call) (challenge.Challenge, erro
 			return challenge.Challenge{}, err
 		}
 	}
-	return demand, c.believe(demand)
+	return demand, c.believe(demand, k)
 }
 
 // probe asks the vault what it demands.
@@ -159,20 +167,22 @@ func (c *Client) probe(ctx context.Context, k *call) (challenge.Challenge, error
 	}
 	// Form alone is checked here: whether to believe it is for each client that
 	// shares the answer to say.
+	k.probed = resp
 	demand, err := c.opts.Trust.Parse(resp.Header)
 	return demand, k.answered(err, resp)
 }
 
 // believe holds a demand against the client's trust, once for each new demand.
-func (c *Client) believe(demand challenge.Challenge) error {
+func (c *Client) believe(demand challenge.Challenge, k *call) error {
 	if b := c.believed.Load(); b != nil && *b == demand {
 		return nil
 	}
 	if err := c.opts.Trust.Check(demand, c.host); err != nil {
-		if e, ok := errors.AsType[*ekm.Error](err); ok {
-			e.Status = http.StatusUnauthorized // which every challenge comes with
+		seen := &wire.Response{Status: http.StatusUnauthorized} // which every challenge comes with
+		if k.probed != nil {
+			seen = k.probed
 		}
-		return err
+		return k.answered(err, seen)
 	}
 	checked := demand // of its own, so that the usual case allocates nothing
 	c.believed.Store(&checked)
@@ -207,7 +217,7 @@ func (c *Client) revised(old challenge.Challenge, resp *wire.Response) (challeng
 // rejected is the end of a call whose fresh token the vault does not take.
 func (k *call) rejected(resp *wire.Response) error {
 	e := k.client.refused(k.request(), resp)
-	e.Code = ekm.ErrorGetTokenRejected
+	e.Code, e.Attempts = ekm.ErrorGetTokenRejected, resp.Attempts
 	return e
 }
 
@@ -230,8 +240,8 @@ func (k *call) explain(err error) error {
 	if full.Party == ekm.Vault && full.Host == "" {
 		full.Host = k.client.host
 	}
-	if full.CorrelationID == "" {
-		full.CorrelationID = k.correlation
+	if full.CorrelationID == "" && (full.Party == ekm.Vault || full.Party == ekm.Local) {
+		full.CorrelationID = k.correlation // others were not sent it
 	}
 	if full.Time.IsZero() {
 		full.Time = time.Now()
@@ -252,7 +262,7 @@ func (k *call) explain(err error) error {
 func (k *call) answered(err error, resp *wire.Response) error {
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
 		seen := k.client.wire.Refusal(k.request(), resp)
-		e.Status, e.RequestID, e.Region = resp.Status, seen.RequestID, seen.Region
+		e.Status, e.RequestID, e.Region, e.Addresses, e.Attempts = resp.Status, seen.RequestID, seen.Region, seen.Addresses, resp.Attempts
 	}
 	return err
 }

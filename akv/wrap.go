@@ -63,7 +63,7 @@ func (c *Client) convert(ctx context.Context, op operation, name, version, actio
 			Err: fmt.Errorf("the algorithm %.40q is none of RSA1_5, RSA-OAEP and RSA-OAEP-256", string(alg)),
 		}
 	}
-	k, err := c.start(op, path)
+	k, err := c.start(op, path, "")
 	if err != nil {
 		return Result{}, err
 	}
@@ -74,10 +74,10 @@ func (c *Client) convert(ctx context.Context, op operation, name, version, actio
 	if n := base64.RawURLEncoding.EncodedLen(len(value)); n > limits.Value {
 		return Result{}, k.fail(codes.value, "the key has %d bytes in base64, the limit is %d", n, limits.Value)
 	}
-	k.key, k.version, k.body = name, version, valueBody(alg, value)
-	if len(k.body) > limits.Request {
-		return Result{}, k.fail(codes.request, "the request has %d bytes, the limit is %d", len(k.body), limits.Request)
+	if n := bodySize(alg, value); n > limits.Request {
+		return Result{}, k.fail(codes.request, "the request has %d bytes, the limit is %d", n, limits.Request)
 	}
+	k.key, k.version, k.body = name, version, valueBody(alg, value)
 	k.secret = k.body[len(k.body)-base64.RawURLEncoding.EncodedLen(len(value))-len(`"}`) : len(k.body)-len(`"}`)]
 	body, err := k.do(ctx)
 	if err != nil {

@@ -55,7 +55,11 @@ type Key struct {
 // no base64url or no such numbers; 3412 if kid is no URL of a key version; 3
 // (SCPErrNotSupported) for other key types and curves, and for RSA keys of other
 // sizes than 2048, 3072 and 4096 bits.
-func Parse(bundle []byte) (Key, error) {
+func Parse(bundle []byte) (Key, error) { return ParseNamed(bundle, "", "") }
+
+// ParseNamed is [Parse] for a reply about the key name, and its version unless
+// that is empty: 3412 is also for a kid of another key, or another version.
+func ParseNamed(bundle []byte, name, version string) (Key, error) {
 	var w wireBundle
 	if err := decode(bundle, &w); err != nil {
 		return Key{}, err
@@ -64,7 +68,7 @@ func Parse(bundle []byte) (Key, error) {
 	if !isObject(w.Key) || json.Unmarshal(w.Key, &wk) != nil {
 		return Key{}, fail(ekm.ErrorGetKeyByNameExtractKeyNode, "the reply has no key object")
 	}
-	item, err := w.wireItem.item(wk.KID)
+	item, err := w.wireItem.item(wk.KID, name, version)
 	if err != nil {
 		return Key{}, err
 	}
@@ -90,7 +94,7 @@ func ParsePage(page []byte) (Page, error) {
 	}
 	p := Page{Next: w.NextLink}
 	for _, wi := range *w.Value {
-		item, err := wi.item(wi.KID)
+		item, err := wi.item(wi.KID, "", "")
 		if err != nil {
 			return Page{}, err
 		}

@@ -84,15 +84,16 @@ func decode(data []byte, shape any) error {
 	return nil
 }
 
-// item converts, with the kid that is inside or beside the key.
-func (w wireItem) item(kid json.RawMessage) (Item, error) {
+// item converts, with the kid that is inside or beside the key; name and version
+// are those that it must have, unless they are empty.
+func (w wireItem) item(kid json.RawMessage, wantName, wantVersion string) (Item, error) {
 	id := text(kid)
 	if id == "" {
 		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyId, "the key has no kid")
 	}
 	vault, name, version, ok := SplitID(id)
-	if !ok {
-		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyUri, "the kid %.200q is not the URL of a key", id)
+	if !ok || wantName != "" && !strings.EqualFold(name, wantName) || wantVersion != "" && !strings.EqualFold(version, wantVersion) {
+		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyUri, "the kid %.200q is not the URL of a key, or not of the one asked for", id)
 	}
 	a := w.Attributes
 	return Item{

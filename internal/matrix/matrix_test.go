@@ -86,6 +86,10 @@ func (row scenario) play(t *testing.T) {
 	assert.False(t, e.Time.IsZero(), "time")
 	if row.status != 0 {
 		assert.NotEmpty(t, e.Host, "who gave the status")
+		assert.Positive(t, e.Attempts, "a status is that of a try")
+	}
+	if e.CorrelationID != "" && (row.party == ekm.Vault || row.party == ekm.Authority) && s.sent.any() {
+		assert.True(t, s.sent.has(e.Host, e.CorrelationID), "that host was never sent this correlation id")
 	}
 	switch {
 	case row.cause == nil && row.says == "":

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"testing/synctest"
@@ -212,6 +213,19 @@ func proxyScenarios() []scenario {
 		row("a proxy that wants another password", ekm.PhaseProxy, 407, nil, "only basic authentication",
 			tunnel("HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n")),
 		row("a proxy that hangs up on CONNECT", ekm.PhaseProxy, 0, nil, "EOF", tunnel("")),
+		{
+			code: ekm.ErrorHttpSendRequest, how: "a proxy whose name does not exist, chosen by a transport of the caller's",
+			op: "getKey", party: ekm.Proxy, phase: ekm.PhaseResolve, says: "no such host", live: true,
+			run: func(s *scene) error {
+				d := &net.Dialer{Resolver: nettest.Resolver(s, nettest.NoSuchName)}
+				through := http.ProxyURL(&url.URL{Scheme: "http", User: url.UserPassword("canary", "canary-password"), Host: "proxy.contoso.invalid:8080"})
+				transport := &http.Transport{Proxy: through, DialContext: d.DialContext}
+				s.Cleanup(transport.CloseIdleConnections)
+				s.secret("canary")
+				return s.from("contoso.vault.azure.net", akv.Options{Transport: transport}, nil)
+			},
+		},
+		row("a proxy that garbles its answer", ekm.PhaseProxy, 0, nil, "malformed HTTP", tunnel("what is a Content-Length?\r\n\r\n")),
 		row("a proxy that is not there", ekm.PhaseDial, 0, syscall.ECONNREFUSED, "", func(s *scene) error {
 			return s.fromOwn("contoso.vault.azure.net", throughProxy("http://"+nettest.ClosedPort(s)))
 		}),
@@ -270,6 +284,8 @@ func headerScenarios() []scenario {
 	)
 	return []scenario{
 		row(malformed, "a header line without a colon", ekm.PhaseHeader, "malformed MIME header", "no colon\r\n\r\n"),
+		row(malformed, "a Content-Length without its colon", ekm.PhaseHeader, "malformed MIME header", "Content-Length 10\r\n\r\n"),
+		row(malformed, "a header line in net/http's own words", ekm.PhaseHeader, "malformed MIME header", "X server response headers exceeded\r\n\r\n"),
 		row(malformed, "a header cut off", ekm.PhaseHeader, "EOF", "X-A: b\r\n"),
 		hangs(row(malformed, "a header that never ends", ekm.PhaseHeader, "", ""), "X-A: b\r\nX-"),
 		row(value, "a header value over Limits.HeaderValue", ekm.PhaseHeader, "17408 bytes, limit 16384", "X-A: "+long+"\r\n\r\n"),

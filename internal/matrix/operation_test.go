@@ -87,6 +87,8 @@ func getKeyScenarios() []scenario {
 		f.replying(ekm.ErrorGetKeyByNameBase64DecodeE, "an even e", "e is not base64url of a number", key(kid, kty, n, `"e":"Ag"`)),
 		f.replying(ekm.ErrorGetKeyByNameExtractKeyUri, "a kid that is a secret's URL", "not the URL of a key",
 			key(`"kid":"https://fakevault.vault.azure.net/secrets/tde/1"`, kty, n, e)),
+		f.replying(ekm.ErrorGetKeyByNameExtractKeyUri, "another key than was asked for", "not of the one asked for",
+			key(`"kid":"https://fakevault.vault.azure.net/keys/other/1"`, kty, n, e)),
 		f.replying(ekm.SCPErrNotSupported, "a symmetric key", "not supported", key(kid, `"kty":"oct-HSM"`)),
 	)
 }
@@ -114,7 +116,7 @@ func wrapScenarios() []scenario {
 	}
 	return append(
 		f.common(),
-		f.replying(f.member, "a value that another key has wrapped", "no kid of the key that was asked",
+		f.replying(f.member, "a value that another key has wrapped", "another key, or another version",
 			`{"kid":"https://fakevault.vault.azure.net/keys/other/1","value":"AA"}`),
 		scenario{
 			code: ekm.ErrorWrapKeyBase64EncodeKey, how: "a key to wrap of no bytes", op: f.op, party: ekm.Local, says: "its length is 0",
@@ -138,7 +140,7 @@ func unwrapScenarios() []scenario {
 	}
 	return append(
 		f.common(),
-		f.replying(f.member, "a key that another key has unwrapped", "no kid of the key that was asked",
+		f.replying(f.member, "a key that another key has unwrapped", "another key, or another version",
 			`{"kid":"https://fakevault.vault.azure.net/keys/other/1","value":"AA"}`),
 		scenario{
 			code: ekm.ErrorUnwrapKeyBase64EncodeKey, how: "a wrapped key of no bytes", op: f.op, party: ekm.Local, says: "its length is 0",

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,37 @@ type scene struct {
 	*testing.T
 	fake    *fakevault.Server
 	secrets []string
+	sent    ids
+}
+
+// ids are the correlation ids that were sent, by host.
+type ids struct {
+	mu  sync.Mutex
+	all map[string][]string
+}
+
+func (i *ids) through(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		i.mu.Lock()
+		if i.all == nil {
+			i.all = make(map[string][]string)
+		}
+		i.all[r.URL.Host] = append(i.all[r.URL.Host], r.Header.Get("X-Ms-Client-Request-Id"))
+		i.mu.Unlock()
+		return next.RoundTrip(r)
+	})
+}
+
+func (i *ids) has(host, id string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Contains(i.all[host], id)
+}
+
+func (i *ids) any() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.all) > 0
 }
 
 func newScene(t *testing.T) *scene {
@@ -62,6 +94,7 @@ func (s *scene) client(change func(*akv.Options)) *akv.Client {
 	if change != nil {
 		change(&opts)
 	}
+	opts.Transport = s.sent.through(opts.Transport)
 	return s.clientOf(s.fake.VaultURL(), s.credential(), opts)
 }
 

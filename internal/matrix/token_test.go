@@ -158,6 +158,8 @@ func tokenReplyScenarios() []scenario {
 	return []scenario{
 		row(useless, "a token that has expired on arrival", "expired already", `{"access_token":"canary-token","expires_in":0}`),
 		row(useless, "a token that is not a bearer's", `"pop", not Bearer`, `{"access_token":"canary-token","token_type":"pop","expires_in":3599}`),
+		row(useless, "a token that comes again as its type", "the token's type is", `{"access_token":"canary-token","token_type":"canary-token","expires_in":3599}`),
+		row(useless, "a token that comes with an error that repeats it", "a reply with status 200 says", `{"access_token":"canary-token","error":"canary-token","expires_in":3599}`),
 		row(useless, "an OAuth error with status 200", `says "server_error"`, `{"error":"server_error","error_description":"AADSTS90033: canary-token"}`),
 		row(absent, "a reply without access_token", "no access_token", `{"token_type":"Bearer","expires_in":3599}`),
 		row(absent, "an access_token that is null", "no access_token", `{"access_token":null,"expires_in":3599}`),

@@ -62,7 +62,7 @@ func TestBlackHole(t *testing.T) {
 		deaf = &deafListener{Listener: l, deaf: make(chan struct{})}
 		return deaf
 	})
-	tr := wire.NewTransport(nil, wire.Timeouts{})
+	tr := wire.NewTransport(nil, wire.Timeouts{}, wire.Limits{})
 	// As many milliseconds as there are seconds by default.
 	require.Equal(t, 15*time.Second, tr.HTTP2.SendPingTimeout)
 	require.Equal(t, 5*time.Second, tr.HTTP2.PingTimeout)

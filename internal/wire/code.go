@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"net/textproto"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -29,16 +28,20 @@ func (x *exchange) fail(ctx context.Context, r *Request, err error) error {
 	if isDNS {
 		phase = ekm.PhaseResolve
 	}
+	viaProxy := x.viaProxy(phase) || proxyConnect(err)
 	e := &ekm.Error{
-		Code: codeOf(err, phase, isDNS && dns.IsNotFound && !x.viaProxy(phase)),
+		Code: codeOf(err, phase, isDNS && dns.IsNotFound && !viaProxy),
 		Op:   r.Op, Party: r.Party, Host: x.host, Phase: phase,
 		CorrelationID: r.Correlation, Time: time.Now(), Err: r.redacted(err),
 	}
 	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
 		e.Phase, e.Status = ekm.PhaseProxy, refused.status
 	}
-	if x.viaProxy(e.Phase) || x.proxyHost() != "" && proxyConnect(err) {
-		e.Party, e.Host = ekm.Proxy, x.proxyHost()
+	if viaProxy || e.Phase == ekm.PhaseProxy {
+		// Another's transport does not tell which one it chose.
+		if e.Party, e.Host = ekm.Proxy, x.proxyHost(); e.Host == "" && isDNS {
+			e.Host = dns.Name
+		}
 	}
 	if e.Phase == ekm.PhasePrepare {
 		e.Party = ekm.Local
@@ -50,7 +53,13 @@ func (x *exchange) fail(ctx context.Context, r *Request, err error) error {
 // codeOf is the code of a failed exchange, by what failed and how far it had
 // got: the step of the connector's HTTP layer that would have failed there.
 func codeOf(err error, phase ekm.Phase, noSuchName bool) ekm.Code {
-	says := func(s string) bool { return strings.Contains(err.Error(), s) }
+	// Some failures of net/http have no type, so their words must do; but not the
+	// words of a server that it quotes, nor what a proxy answers to CONNECT.
+	garbled := malformedHeader(err) && phase != ekm.PhaseProxy
+	notHTTP := strings.Contains(err.Error(), "malformed HTTP")
+	says := func(s string) bool {
+		return !garbled && !notHTTP && beforeBody(phase) && strings.Contains(err.Error(), s)
+	}
 	switch {
 	case errors.Is(err, errInFlight):
 		return ekm.ErrorHttpCreateHttpClientOutOfMemory
@@ -62,7 +71,7 @@ func codeOf(err error, phase ekm.Phase, noSuchName bool) ekm.Code {
 		return ekm.ErrorHttpAddRequestHeader
 	case errors.Is(err, errFieldSize):
 		return ekm.ErrorHttpQueryHeaderOutOfMemoryCopyHeader
-	case errors.Is(err, errHeaderSize) || says("server response headers exceeded"):
+	case errors.Is(err, errHeaderSize) || says("server response headers exceeded") || says("response header list larger than"):
 		return ekm.ErrorHttpQueryHeaderOutOfMemoryReallocBuffer
 	case errors.Is(err, errLength) || says("Content-Length"):
 		return ekm.ErrorHttpQueryHeaderUpdateBufferLength
@@ -78,7 +87,7 @@ func codeOf(err error, phase ekm.Phase, noSuchName bool) ekm.Code {
 		return ekm.ErrorHttpReadData
 	case unreachable(err) && phase != ekm.PhaseStatus && phase != ekm.PhaseHeader:
 		return ekm.ErrorHttpAttemptConnect
-	case malformedHeader(err) || phase == ekm.PhaseHeader && !says("malformed HTTP"):
+	case garbled || phase == ekm.PhaseHeader && !notHTTP:
 		return ekm.ErrorHttpQueryHeader
 	case phase == ekm.PhaseStatus || phase == ekm.PhaseHeader || closedEarly(err, phase):
 		return ekm.ErrorHttpGetResponseCode
@@ -87,9 +96,20 @@ func codeOf(err error, phase ekm.Phase, noSuchName bool) ekm.Code {
 	}
 }
 
+// beforeBody reports a phase in which net/http may complain of a header. A round
+// tripper without trace hooks is in one of the first two all along.
+func beforeBody(p ekm.Phase) bool {
+	return p == ekm.PhaseDial || p == ekm.PhaseWrite || p == ekm.PhaseStatus || p == ekm.PhaseHeader
+}
+
 // unreachable reports that this machine has no way to the address at all.
 func unreachable(err error) bool {
-	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.ENETDOWN) || errors.Is(err, syscall.EHOSTUNREACH)
+	for _, no := range noWay {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
 }
 
 func malformedHeader(err error) bool {

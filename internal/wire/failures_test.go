@@ -140,7 +140,7 @@ func TestNames(t *testing.T) {
 		{"server failure", 2, want{ekm.ErrorHttpSendRequest, ekm.PhaseResolve, ekm.Vault, "nowhere.invalid"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tr := wire.NewTransport(nil, wire.Timeouts{})
+			tr := wire.NewTransport(nil, wire.Timeouts{}, wire.Limits{})
 			tr.DialTLSContext = nil // which would dial for itself
 			tr.DialContext = (&net.Dialer{Resolver: nettest.Resolver(t, c.rcode)}).DialContext
 			_, err := do(t, newClient(t, tr), get("nowhere.invalid:443"))
@@ -151,7 +151,7 @@ func TestNames(t *testing.T) {
 		})
 	}
 	t.Run("no answer", func(t *testing.T) {
-		tr := wire.NewTransport(nil, wire.Timeouts{})
+		tr := wire.NewTransport(nil, wire.Timeouts{}, wire.Limits{})
 		tr.DialTLSContext = nil // which would dial for itself
 		tr.DialContext = (&net.Dialer{Resolver: nettest.Resolver(t, -1)}).DialContext
 		client := newClient(t, tr)
@@ -372,7 +372,7 @@ func TestLateHandshake(t *testing.T) {
 			<-drop
 		}
 	})
-	tr := wire.NewTransport(nil, wire.Timeouts{})
+	tr := wire.NewTransport(nil, wire.Timeouts{}, wire.Limits{})
 	direct, dialing, release := tr.DialContext, make(chan struct{}), make(chan struct{})
 	var dials atomic.Int32
 	tr.DialTLSContext = nil // which would dial for itself

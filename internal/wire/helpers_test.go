@@ -28,7 +28,7 @@ var trusted = sync.OnceValue(nettest.NewAuthority)
 
 func newClient(t *testing.T, tr *http.Transport) *wire.Client {
 	if tr == nil {
-		tr = wire.NewTransport(nil, wire.Timeouts{})
+		tr = wire.NewTransport(nil, wire.Timeouts{}, wire.Limits{})
 	}
 	tr.TLSClientConfig.RootCAs = trusted().Pool
 	t.Cleanup(tr.CloseIdleConnections)

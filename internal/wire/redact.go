@@ -15,25 +15,30 @@ import (
 )
 
 // Clean makes text that a server wrote fit for an error or a log: at most max
-// bytes, one line, and without anything that the request had to keep secret. A
-// hostile server could otherwise have its caller log the caller's own token.
+// bytes, one line, and without anything that the request had to keep secret, or a
+// part of it. A hostile server could otherwise have its caller log the caller's
+// own token, and a careless one quotes half of what it was sent.
 func (r *Request) Clean(s string, max int) string {
+	const most = 16 << 10 // of what is looked at; what is beyond is cut anyway
+	if len(s) > most+max {
+		s = s[:most+max]
+	}
 	secrets := r.secrets()
-	// Redact before cutting: half a secret is still one. And again in what is
-	// left: a secret with a blank in it was perhaps sent with a line break there.
-	s = hide(s, secrets)
-	if plain, err := url.QueryUnescape(s); err == nil && holdsAny(plain, secrets) {
+	// Once before the cuts and once behind them: a secret with a blank in it was
+	// perhaps sent with a line break there.
+	s = secrets.hide(s)
+	if plain, err := url.QueryUnescape(s); err == nil && secrets.within(plain) {
 		s = redaction // escaped in some way of its own
 	}
 	s = redactJWT(s)
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError
 	}), " ")
-	s = hide(s, secrets)
+	s = secrets.hide(s)
 	if len(s) > max {
 		s = strings.ToValidUTF8(s[:max-min(max, 3)], "") + "..."[:min(max, 3)]
 	}
-	for _, secret := range secrets {
+	for _, secret := range secrets.whole {
 		if strings.Contains(s, secret) && !strings.Contains(redaction, secret) {
 			return redaction[:min(max, len(redaction))] // the cuts have made one
 		}
@@ -43,39 +48,95 @@ func (r *Request) Clean(s string, max int) string {
 
 const redaction = "[redacted]"
 
-// hide replaces the secrets, also as a URL or a quoted string would hold them.
-func hide(s string, secrets []string) string {
-	for _, secret := range secrets {
-		quoted := strconv.Quote(secret)
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), quoted[1 : len(quoted)-1]} {
-			s = strings.ReplaceAll(s, form, redaction)
-		}
-	}
-	return s
+// secrets are what must not come back, in all the forms that it could have, the
+// longest first.
+type secrets struct {
+	whole []string // as it was sent
+	forms []string // as a URL, a quoted string, base64 or digits would hold it
+	parts []string // those of forms of which no part may come back either
 }
 
-func holdsAny(s string, secrets []string) bool {
-	return slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(s, secret) })
-}
-
-// secrets lists what must not come back. Shorter ones than four bytes are left
-// out: they would be found everywhere.
-func (r *Request) secrets() []string {
-	all := append([]string{string(r.Body), string(r.Secret)}, r.Secrets...)
+// secrets lists what r must keep secret. What is shorter than four bytes is left
+// out: it would be found everywhere. Parts of the body are no secret as such, as
+// it holds the names of algorithms and the like.
+func (r *Request) secrets() *secrets {
+	var s secrets
+	s.add(string(r.Body), false)
+	s.add(string(r.Secret), true)
 	if key, err := b64.Decode(string(r.Secret)); err == nil {
-		// The key itself, as a server might choose to write it.
-		digits := hex.EncodeToString(key)
-		all = append(all, string(key), digits, strings.ToUpper(digits), base64.RawStdEncoding.EncodeToString(key))
+		s.add(string(key), true)
+	}
+	for _, one := range r.Secrets {
+		s.add(one, true)
 	}
 	if _, credentials, ok := strings.Cut(r.Authorization, " "); ok {
-		all = append(all, strings.TrimSpace(credentials))
+		s.add(strings.TrimSpace(credentials), true)
 	} else {
-		all = append(all, r.Authorization)
+		s.add(r.Authorization, true)
 	}
-	all = slices.DeleteFunc(all, func(s string) bool { return len(s) < 4 })
-	// The longest first: one may be a part of another.
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
-	return all
+	longest := func(a, b string) int { return len(b) - len(a) } // one may be a part of another
+	slices.SortFunc(s.whole, longest)
+	slices.SortFunc(s.forms, longest)
+	return &s
+}
+
+func (s *secrets) add(text string, parts bool) {
+	if len(text) < 4 {
+		return
+	}
+	s.whole = append(s.whole, text)
+	quoted, digits := strconv.Quote(text), hex.EncodeToString([]byte(text))
+	for _, form := range []string{
+		text, url.QueryEscape(text), url.PathEscape(text), quoted[1 : len(quoted)-1], digits, strings.ToUpper(digits),
+		base64.RawStdEncoding.EncodeToString([]byte(text)), base64.RawURLEncoding.EncodeToString([]byte(text)),
+	} {
+		if slices.Contains(s.forms, form) {
+			continue
+		}
+		s.forms = append(s.forms, form)
+		if parts {
+			s.parts = append(s.parts, form)
+		}
+	}
+}
+
+// hide takes the secrets out of text, and parts of them.
+func (s *secrets) hide(text string) string {
+	for _, form := range s.forms {
+		text = strings.ReplaceAll(text, form, redaction)
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		end := i
+		for end < len(text) && s.part(text, end) {
+			end++
+		}
+		if end == i {
+			b.WriteByte(text[i])
+			i++
+			continue
+		}
+		b.WriteString(redaction)
+		i = end + partLength - 1
+	}
+	return b.String()
+}
+
+// partLength is how much of a secret is a part of it, and not a word that both
+// happen to have.
+const partLength = 8
+
+// part reports whether a part of a secret begins in text at i.
+func (s *secrets) part(text string, i int) bool {
+	if i+partLength > len(text) {
+		return false
+	}
+	word := text[i : i+partLength]
+	return slices.ContainsFunc(s.parts, func(form string) bool { return strings.Contains(form, word) })
+}
+
+func (s *secrets) within(text string) bool {
+	return slices.ContainsFunc(s.whole, func(secret string) bool { return strings.Contains(text, secret) })
 }
 
 // redactJWT hides whatever looks like the beginning of a JSON Web Token; the

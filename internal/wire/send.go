@@ -14,7 +14,9 @@ import (
 // [retry.Policy.Do].
 func (c *Client) Send(ctx context.Context, p retry.Policy, r *Request, repeatable bool, judge func(*Response) error) (*Response, error) {
 	var answer *Response
+	tries := 0
 	err := c.Retry(ctx, p, r, repeatable, func(ctx context.Context) error {
+		tries++
 		resp, err := c.Do(ctx, r)
 		if err == nil {
 			err = judge(resp)
@@ -25,6 +27,7 @@ func (c *Client) Send(ctx context.Context, p retry.Policy, r *Request, repeatabl
 	if err != nil {
 		return nil, err
 	}
+	answer.Attempts = tries
 	return answer, nil
 }
 

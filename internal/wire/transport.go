@@ -18,21 +18,21 @@ import (
 // none: TLS 1.2 or later, HTTP/2, a time limit on each phase, connections enough
 // for a burst of calls. proxy chooses the proxy for a target; nil means that none
 // is ever used.
-func NewTransport(proxy func(target *url.URL) (*url.URL, error), limits Timeouts) *http.Transport {
-	limits = limits.withDefaults()
-	d := &dialer{limits, &tls.Config{MinVersion: tls.VersionTLS12}}
+func NewTransport(proxy func(target *url.URL) (*url.URL, error), timeouts Timeouts, limits Limits) *http.Transport {
+	timeouts, limits = timeouts.withDefaults(), limits.withDefaults()
+	d := &dialer{timeouts, &tls.Config{MinVersion: tls.VersionTLS12}}
 	t := &http.Transport{
 		DialContext:            d.dial,
 		DialTLSContext:         d.dialTLS,
 		TLSClientConfig:        d.config,
-		TLSHandshakeTimeout:    limits.TLS,
-		ResponseHeaderTimeout:  limits.FirstByte,
+		TLSHandshakeTimeout:    timeouts.TLS,
+		ResponseHeaderTimeout:  timeouts.FirstByte,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    128,
 		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 256 << 10, // Limits.Header is checked below this
-		DisableCompression:     true,      // replies are small, and a bomb would be decompressed before it is counted
+		MaxResponseHeaderBytes: 4 * limits.Header, // which is checked below this, with names and all
+		DisableCompression:     true,              // replies are small, and a bomb would be decompressed before it is counted
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 		GetProxyConnectHeader:  askTunnel,
 		OnProxyConnectResponse: refuseConnect,
@@ -56,14 +56,14 @@ func chooseProxy(req *http.Request, proxy func(*url.URL) (*url.URL, error)) (*ur
 // the request, and would let one go on that nobody waits for any more; here it
 // ends with an exchange that fails.
 type dialer struct {
-	limits Timeouts
-	config *tls.Config // read at the first handshake, after tests have set their roots
+	timeouts Timeouts
+	config   *tls.Config // read at the first handshake, after tests have set their roots
 }
 
 // dial connects, and tells the exchange when the name is resolved, to what, and
 // when the connection is made: what follows on a proxied one is the proxy's doing.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	n := net.Dialer{Timeout: d.limits.Dial, KeepAlive: 30 * time.Second}
+	n := net.Dialer{Timeout: d.timeouts.Dial, KeepAlive: 30 * time.Second}
 	x := of(ctx)
 	if x == nil {
 		return n.DialContext(ctx, network, address)
@@ -89,7 +89,7 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.limits.TLS)
+	ctx, cancel := context.WithTimeout(ctx, d.timeouts.TLS)
 	defer cancel()
 	if x := of(ctx); x != nil {
 		x.onFailure(cancel)

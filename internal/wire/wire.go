@@ -84,7 +84,9 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	From   netip.Addr // the party's address; zero through a proxy, or if the round tripper does not tell
+	// Attempts is how many exchanges [Client.Send] made for it.
+	Attempts int
+	From     netip.Addr // the party's address; zero through a proxy, or if the round tripper does not tell
 }
 
 // Do makes one exchange. Any complete response is a success, whatever its

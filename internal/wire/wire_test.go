@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,7 +37,7 @@ const password = "pr0xy-Passw0rd"
 
 func via(scheme, address string) *http.Transport {
 	u := &url.URL{Scheme: scheme, User: url.UserPassword("someone", password), Host: address}
-	return wire.NewTransport(func(*url.URL) (*url.URL, error) { return u, nil }, wire.Timeouts{})
+	return wire.NewTransport(func(*url.URL) (*url.URL, error) { return u, nil }, wire.Timeouts{}, wire.Limits{})
 }
 
 // tunnel answers CONNECT with a status and, if it is 200, passes bytes on.
@@ -118,7 +120,7 @@ func TestProxy(t *testing.T) {
 	})
 	t.Run("settings", func(t *testing.T) {
 		s := proxy.New(proxy.Settings{URL: "ftp://someone:" + password + "@p.example"})
-		_, err := do(t, newClient(t, wire.NewTransport(s.Proxy, wire.Timeouts{})), get(target))
+		_, err := do(t, newClient(t, wire.NewTransport(s.Proxy, wire.Timeouts{}, wire.Limits{})), get(target))
 		failed(t, err, want{ekm.ErrorHttpOpenSession, ekm.PhasePrepare, ekm.Proxy, ""}, password)
 	})
 }
@@ -186,7 +188,7 @@ func TestConnectionIsReused(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		var conns atomic.Int32
 		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-		tr := wire.NewTransport(nil, wire.Timeouts{})
+		tr := wire.NewTransport(nil, wire.Timeouts{}, wire.Limits{})
 		direct := tr.DialTLSContext
 		tr.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conns.Add(1)
@@ -276,6 +278,32 @@ func TestClean(t *testing.T) {
 	assert.Equal(t, "[redacted]", (&wire.Request{Authorization: token}).Clean(token, 50))
 }
 
+// Half a secret is still one: a gateway that quotes a request may cut it short, or
+// spell it in its own way.
+func TestCleanParts(t *testing.T) {
+	const clientSecret = "Abc8Q~canary/Value+of-a_secret"
+	key := []byte("canary: thirty-two bytes of key!")
+	r := &wire.Request{
+		Authorization: "Bearer " + token, Secrets: []string{clientSecret},
+		Secret: []byte(base64.RawURLEncoding.EncodeToString(key)), Body: []byte(`{"alg":"RSA-OAEP-256","value":"..."}`),
+	}
+	for _, echo := range []string{
+		clientSecret[:20], clientSecret[10:], "client_secret=" + url.QueryEscape(clientSecret)[:25] + "...",
+		hex.EncodeToString([]byte(clientSecret)), base64.StdEncoding.EncodeToString([]byte(clientSecret))[:30],
+		base64.RawURLEncoding.EncodeToString(key)[:30], strings.ToUpper(hex.EncodeToString(key))[:40], string(key)[:20], token[5:],
+	} {
+		out := r.Clean("the request was: "+echo+" and so on", 200)
+		assert.Contains(t, out, "[redacted]", "%q", echo)
+		for i := 0; i+8 <= len(echo); i++ {
+			if part := echo[i : i+8]; !strings.HasPrefix("client_secret=", part) && !strings.Contains("client_secret=...", part) {
+				assert.NotContains(t, out, part, "of %q", echo)
+			}
+		}
+	}
+	const harmless = "the algorithm RSA-OAEP-256 is not supported by this key"
+	assert.Equal(t, harmless, r.Clean(harmless, 200), "of the body, the secret alone is one")
+}
+
 func FuzzClean(f *testing.F) {
 	f.Add("a "+token+" b", token, uint16(50))
 	f.Add("two\nwords", "two words", uint16(9))
@@ -335,7 +363,7 @@ func TestLog(t *testing.T) {
 }
 
 func TestTransportDefaults(t *testing.T) {
-	tr := wire.NewTransport(nil, wire.Timeouts{})
+	tr := wire.NewTransport(nil, wire.Timeouts{}, wire.Limits{})
 	assert.EqualValues(t, tls.VersionTLS12, tr.TLSClientConfig.MinVersion)
 	assert.Nil(t, tr.Proxy)
 }
