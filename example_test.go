@@ -16,7 +16,7 @@ func ExampleCode_Explain() {
 	// Output:
 	// 3106 ErrorHttpSendRequest
 	// The request did not reach the vault or the login endpoint: connection refused, reset or timed out, TLS or its certificate failed, or the proxy refused. The error names phase and host.
-	// Read phase and host in the error. dial: open port 443 in the firewall. proxy: check its address and login. tls: trust the root certificate of an inspecting proxy. write: repeat.
+	// Read phase and host in the error or the provider's log. dial: open port 443 in the firewall. proxy: check its address and login. tls: trust the root certificate of an inspecting proxy. write: repeat.
 }
 
 // The same failure as connector 1.0.4.0 and older number it.

@@ -86,6 +86,9 @@ func legacyEntries(current []entry) []entry {
 			e.remedy = "Free memory on the machine that runs the old connector, and upgrade the connector to 1.0.5.0 or later."
 		} else {
 			e.explain = "Connector 1.0.4.0 and older return this number for " + strconv.Itoa(int(t.current)) + ": " + e.explain
+			if t.current == ErrorHttpOpenSession { // it reads other settings than this library
+				e.remedy = "Correct the proxy in the Internet settings of the account that the database engine runs as, and restart the engine, as they are read once."
+			}
 		}
 		older = append(older, e)
 	}

@@ -5,12 +5,12 @@ func httpEntries() []entry {
 	return []entry{
 		{
 			ErrorHttpCreateHttpClientOutOfMemory, "ErrorHttpCreateHttpClientOutOfMemory", SCPErrFailure, whyBudget,
-			"Local: one client would have more requests in flight than Limits.InFlight allows; this one was not sent.",
+			"Local: one client would have more requests in flight than Limits.InFlight allows (65,536); this one was not sent.",
 			"Start fewer operations at once, or raise Limits.InFlight.",
 		},
 		{
 			ErrorHttpOpenSession, "ErrorHttpOpenSession", SCPErrFailure, "this machine's proxy settings are at fault, not the engine's call",
-			"Local: the proxy settings cannot be read or are no usable URL; nothing was sent.",
+			"The proxy settings of this machine cannot be read or are no usable URL; nothing was sent.",
 			"Correct the proxy settings of the service account (HTTPS_PROXY, NO_PROXY, the proxy option, or netsh winhttp set proxy) and restart the process, as they are read once.",
 		},
 		{
@@ -20,7 +20,7 @@ func httpEntries() []entry {
 		},
 		{
 			ErrorHttpAttemptConnect, "ErrorHttpAttemptConnect", SCPErrFailure, whyNetwork,
-			"Local: this machine has no network: no interface is up, or no route leads to the vault or the login endpoint.",
+			"This machine has no network: no interface is up, or no route leads to the vault or the login endpoint.",
 			"Check interfaces, default route and VPN of this machine, then try a TCP connection to port 443 of the host in the error.",
 		},
 		{
@@ -36,7 +36,7 @@ func httpEntries() []entry {
 		{
 			ErrorHttpSendRequest, "ErrorHttpSendRequest", SCPErrFailure, whyNetwork,
 			"The request did not reach the vault or the login endpoint: connection refused, reset or timed out, TLS or its certificate failed, or the proxy refused. The error names phase and host.",
-			"Read phase and host in the error. dial: open port 443 in the firewall. proxy: check its address and login. tls: trust the root certificate of an inspecting proxy. write: repeat.",
+			"Read phase and host in the error or the provider's log. dial: open port 443 in the firewall. proxy: check its address and login. tls: trust the root certificate of an inspecting proxy. write: repeat.",
 		},
 		{
 			ErrorHttpGetResponseCode, "ErrorHttpGetResponseCode", SCPErrFailure, whyNetwork,
@@ -56,7 +56,7 @@ func httpEntries() []entry {
 		{
 			ErrorHttpResponseCodeClientError, "ErrorHttpResponseCodeClientError", SCPErrInvalidArgument, "the request is wrong as it stands, mostly the key name or the client id",
 			"HTTP 4xx: the vault or the login endpoint finds the request wrong. At the vault it is mostly the key name, at the login endpoint an unknown client id or tenant.",
-			"Read the host in the error. Vault: use letters, digits and hyphens in the key name. Login endpoint: check the client id (no hyphens in SECRET) and that its app belongs to the vault's tenant.",
+			"Read the host in the error or the provider's log. Vault: use letters, digits and hyphens in the key name. Login endpoint: check the client id (no hyphens in SECRET) and that its app belongs to the vault's tenant.",
 		},
 		{
 			ErrorHttpResponseCodeServerError, "ErrorHttpResponseCodeServerError", SCPErrFailure, "the service failed, a later call may succeed",
@@ -71,7 +71,7 @@ func httpEntries() []entry {
 		{
 			ErrorHttpOperationForbidden, "ErrorHttpOperationForbidden", SCPErrAuthFailure, "the vault denies the caller access",
 			"HTTP 403: the vault refuses: no permission or role, firewall or private link, a disabled key, or a key that does not allow the operation.",
-			"Read the inner code in the error. Grant get, wrapKey and unwrapKey or the role Key Vault Crypto Service Encryption User, let the client's address in, or enable the key.",
+			"Read the inner code in the error or the provider's log. Grant get, wrapKey and unwrapKey or the role Key Vault Crypto Service Encryption User, let the client's address in, or enable the key.",
 		},
 		{
 			ErrorHttpQueryHeader, "ErrorHttpQueryHeader", SCPErrFailure, whyReply,
@@ -80,12 +80,12 @@ func httpEntries() []entry {
 		},
 		{
 			ErrorHttpQueryHeaderOutOfMemoryCopyHeader, "ErrorHttpQueryHeaderOutOfMemoryCopyHeader", SCPErrFailure, whyBudget,
-			"One header value in the reply from the vault or the login endpoint is longer than Limits.HeaderValue.",
+			"One header value in the reply from the vault or the login endpoint is longer than Limits.HeaderValue (16 KiB).",
 			"Find out which server or proxy sends the value; raise Limits.HeaderValue only if it is a proper one.",
 		},
 		{
 			ErrorHttpQueryHeaderOutOfMemoryReallocBuffer, "ErrorHttpQueryHeaderOutOfMemoryReallocBuffer", SCPErrFailure, whyBudget,
-			"All headers of the reply from the vault or the login endpoint together are longer than Limits.Header.",
+			"All headers of the reply from the vault or the login endpoint together are longer than Limits.Header (64 KiB).",
 			"Find out which server or proxy adds headers; raise Limits.Header only if they are proper ones.",
 		},
 		{
@@ -105,17 +105,17 @@ func httpEntries() []entry {
 		},
 		{
 			ErrorHttpGetResponseOutOfMemoryCreateTempBuffer, "ErrorHttpGetResponseOutOfMemoryCreateTempBuffer", SCPErrFailure, whyBudget,
-			"The reply from the vault or the login endpoint declares a body longer than Limits.Body; nothing of it was read.",
+			"The reply from the vault or the login endpoint declares a body longer than Limits.Body (1 MiB); nothing of it was read.",
 			"Check that the vault or the login endpoint answers and not a proxy's page; raise Limits.Body only for a proper reply.",
 		},
 		{
 			ErrorHttpGetResponseOutOfMemoryGetResultString, "ErrorHttpGetResponseOutOfMemoryGetResultString", SCPErrFailure, whyBudget,
-			"Local: the reply bodies that one client holds at the same moment would exceed Limits.Held.",
+			"The reply bodies that one client holds at the same moment would exceed Limits.Held (256 MiB); reading stopped.",
 			"Start fewer operations at once, or raise Limits.Held.",
 		},
 		{
 			ErrorHttpGetResponseOutOfMemoryAppendResponse, "ErrorHttpGetResponseOutOfMemoryAppendResponse", SCPErrFailure, whyBudget,
-			"The reply from the vault or the login endpoint, of no declared length, outgrew Limits.Body; reading stopped there.",
+			"The reply from the vault or the login endpoint, of no declared length, outgrew Limits.Body (1 MiB); reading stopped there.",
 			"Check that the vault or the login endpoint answers and not a proxy's download; raise Limits.Body only for a proper reply.",
 		},
 	}

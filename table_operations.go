@@ -14,17 +14,17 @@ func getKeyEntries() []entry {
 	return []entry{
 		{
 			ErrorGetKeyByNameOutOfMemoryConvertResponseString, "ErrorGetKeyByNameOutOfMemoryConvertResponseString", SCPErrFailure, whyBudget,
-			"The vault's reply with a key or a list of keys is longer than Limits.Key.",
+			"The vault's reply with a key or a list of keys is longer than Limits.Key (256 KiB).",
 			"Check that the vault answers and not a proxy's page; raise Limits.Key if the key has very many tags.",
 		},
 		{
 			ErrorGetKeyByNameOutOfMemoryConcatPath, "ErrorGetKeyByNameOutOfMemoryConcatPath", SCPErrFailure, whyBudget,
-			"Local: the path of the request for a key would be longer than Limits.Path; nothing was sent.",
+			"Local: the path of a request about keys (get, list, rotate, restore) would be longer than Limits.Path (2 KiB), or a link to the next page than Limits.URL (4 KiB); nothing was sent.",
 			fixPath,
 		},
 		{
 			ErrorGetKeyByNameOutOfMemoryConcatHeader, "ErrorGetKeyByNameOutOfMemoryConcatHeader", SCPErrFailure, whyBudget,
-			"Local: the Authorization header of the request for a key would be longer than Limits.Authorization; nothing was sent.",
+			"Local: the Authorization header of a request about keys (get, list, rotate, restore) would be longer than Limits.Authorization (32 KiB); nothing was sent.",
 			fixHeader,
 		},
 		{
@@ -74,28 +74,28 @@ func getKeyEntries() []entry {
 		},
 		{
 			ErrorGetKeyByNameExtractKeyUri, "ErrorGetKeyByNameExtractKeyUri", SCPErrFailure, whyReply,
-			"The id (kid) of the key in the vault's reply is not an https address of the form vault/keys/name/version.",
+			"The id (kid) of the key in the vault's reply is not an https address of the form vault/keys/name/version, or is that of another key or version than was asked for.",
 			fixReply,
 		},
 	}
 }
 
-// backupKeyEntries are backup; the limits on path and header hold for restore too.
+// backupKeyEntries are backup; restore answers with a key and has the codes of get.
 func backupKeyEntries() []entry {
 	return []entry{
 		{
 			ErrorBackupKeyOutOfMemoryConvertResponseString, "ErrorBackupKeyOutOfMemoryConvertResponseString", SCPErrFailure, whyBudget,
-			"The vault's reply with the backup is longer than Limits.Backup.",
+			"The vault's reply with the backup is longer than Limits.Backup (512 KiB).",
 			"Raise Limits.Backup: a backup holds every version of the key, so it grows with each rotation.",
 		},
 		{
 			ErrorBackupKeyOutOfMemoryConcatPath, "ErrorBackupKeyOutOfMemoryConcatPath", SCPErrFailure, whyBudget,
-			"Local: the path of the backup or restore request would be longer than Limits.Path; nothing was sent.",
+			"Local: the path of the backup request would be longer than Limits.Path (2 KiB); nothing was sent.",
 			fixPath,
 		},
 		{
 			ErrorBackupKeyOutOfMemoryConcatHeader, "ErrorBackupKeyOutOfMemoryConcatHeader", SCPErrFailure, whyBudget,
-			"Local: the Authorization header of the backup or restore request would be longer than Limits.Authorization; nothing was sent.",
+			"Local: the Authorization header of the backup request would be longer than Limits.Authorization (32 KiB); nothing was sent.",
 			fixHeader,
 		},
 		{
@@ -126,27 +126,27 @@ func wrapKeyEntries() []entry {
 	return []entry{
 		{
 			ErrorWrapKeyOutOfMemoryConvertResponseString, "ErrorWrapKeyOutOfMemoryConvertResponseString", SCPErrFailure, whyBudget,
-			"The vault's reply to the wrap request is longer than Limits.Result.",
+			"The vault's reply to the wrap request is longer than Limits.Result (64 KiB).",
 			"Check that the vault answers and not a proxy's page; raise Limits.Result only for a proper reply.",
 		},
 		{
 			ErrorWrapKeyOutOfMemoryConcatPath, "ErrorWrapKeyOutOfMemoryConcatPath", SCPErrFailure, whyBudget,
-			"Local: the path of the wrap request would be longer than Limits.Path; nothing was sent.",
+			"Local: the path of the wrap request would be longer than Limits.Path (2 KiB); nothing was sent.",
 			fixPath,
 		},
 		{
 			ErrorWrapKeyOutOfMemoryConcatHeader, "ErrorWrapKeyOutOfMemoryConcatHeader", SCPErrFailure, whyBudget,
-			"Local: the Authorization header of the wrap request would be longer than Limits.Authorization; nothing was sent.",
+			"Local: the Authorization header of the wrap request would be longer than Limits.Authorization (32 KiB); nothing was sent.",
 			fixHeader,
 		},
 		{
 			ErrorWrapKeyOutOfMemoryConcatBody, "ErrorWrapKeyOutOfMemoryConcatBody", SCPErrFailure, whyBudget,
-			"Local: the body of the wrap request would be longer than Limits.Request; nothing was sent.",
+			"Local: the body of the wrap request would be longer than Limits.Request (1 MiB); nothing was sent.",
 			"Check that a key is being wrapped (16 to 64 bytes as a rule) and not the data itself; then raise Limits.Request.",
 		},
 		{
 			ErrorWrapKeyOutOfMemoryConvertEncodedBody, "ErrorWrapKeyOutOfMemoryConvertEncodedBody", SCPErrFailure, whyBudget,
-			"Local: the key to wrap, in base64, would be longer than Limits.Value; nothing was sent.",
+			"Local: the key to wrap, in base64, would be longer than Limits.Value (8 KiB); nothing was sent.",
 			"Check that a key is being wrapped (16 to 64 bytes as a rule) and not the data itself; then raise Limits.Value.",
 		},
 		{
@@ -166,7 +166,7 @@ func wrapKeyEntries() []entry {
 		},
 		{
 			ErrorWrapKeyExtractValue, "ErrorWrapKeyExtractValue", SCPErrFailure, whyReply,
-			"The vault's reply to the wrap request is JSON but holds no value.",
+			"The vault's reply to the wrap request is JSON but holds no value, or another key, or another version, than the one asked for has made it.",
 			fixReply,
 		},
 		{
@@ -182,27 +182,27 @@ func unwrapKeyEntries() []entry {
 	return []entry{
 		{
 			ErrorUnwrapKeyOutOfMemoryConvertResponseString, "ErrorUnwrapKeyOutOfMemoryConvertResponseString", SCPErrFailure, whyBudget,
-			"The vault's reply to the unwrap request is longer than Limits.Result.",
+			"The vault's reply to the unwrap request is longer than Limits.Result (64 KiB).",
 			"Check that the vault answers and not a proxy's page; raise Limits.Result only for a proper reply.",
 		},
 		{
 			ErrorUnwrapKeyOutOfMemoryConcatPath, "ErrorUnwrapKeyOutOfMemoryConcatPath", SCPErrFailure, whyBudget,
-			"Local: the path of the unwrap request would be longer than Limits.Path; nothing was sent.",
+			"Local: the path of the unwrap request would be longer than Limits.Path (2 KiB); nothing was sent.",
 			fixPath,
 		},
 		{
 			ErrorUnwrapKeyOutOfMemoryConcatHeader, "ErrorUnwrapKeyOutOfMemoryConcatHeader", SCPErrFailure, whyBudget,
-			"Local: the Authorization header of the unwrap request would be longer than Limits.Authorization; nothing was sent.",
+			"Local: the Authorization header of the unwrap request would be longer than Limits.Authorization (32 KiB); nothing was sent.",
 			fixHeader,
 		},
 		{
 			ErrorUnwrapKeyOutOfMemoryConcatBody, "ErrorUnwrapKeyOutOfMemoryConcatBody", SCPErrFailure, whyBudget,
-			"Local: the body of the unwrap request would be longer than Limits.Request; nothing was sent.",
+			"Local: the body of the unwrap request would be longer than Limits.Request (1 MiB); nothing was sent.",
 			"Check that a wrapped key is passed in (256 to 512 bytes) and not the encrypted data; then raise Limits.Request.",
 		},
 		{
 			ErrorUnwrapKeyOutOfMemoryConvertEncodedBody, "ErrorUnwrapKeyOutOfMemoryConvertEncodedBody", SCPErrFailure, whyBudget,
-			"Local: the wrapped key, in base64, would be longer than Limits.Value; nothing was sent.",
+			"Local: the wrapped key, in base64, would be longer than Limits.Value (8 KiB); nothing was sent.",
 			"Check that a wrapped key is passed in (256 to 512 bytes) and not the encrypted data; then raise Limits.Value.",
 		},
 		{
@@ -222,7 +222,7 @@ func unwrapKeyEntries() []entry {
 		},
 		{
 			ErrorUnwrapKeyExtractValue, "ErrorUnwrapKeyExtractValue", SCPErrFailure, whyReply,
-			"The vault's reply to the unwrap request is JSON but holds no value.",
+			"The vault's reply to the unwrap request is JSON but holds no value, or another key, or another version, than the one asked for has made it.",
 			fixReply,
 		},
 		{

@@ -11,8 +11,8 @@ func providerEntries() []entry {
 		},
 		{
 			SCPErrFailure, "scp_err_Failure", SCPErrFailure, whyItself,
-			"The provider failed: network, server, a limit, or a reply that made no sense. The number says no more than that.",
-			"Look in the provider's log for the code above 2048 that goes with it; that one names the step and the endpoint.",
+			"The provider failed: network, server, a limit, or a reply that made no sense. From this library itself: the call ended while it waited for its turn or for a token that another call was fetching.",
+			"Look in the provider's log for the code above 2048 that goes with it, which names the step. If there is none, the caller's time was up: allow more time, or start fewer calls at once.",
 		},
 		{
 			SCPErrInsufficientBuffer, "scp_err_InsufficientBuffer", SCPErrInsufficientBuffer, whyItself,
@@ -36,18 +36,18 @@ func providerEntries() []entry {
 		},
 		{
 			SCPErrInvalidArgument, "scp_err_InvalidArgument", SCPErrInvalidArgument, whyItself,
-			"An argument of the call is unusable: no context, an empty key name, the name \".\" or \"..\", or a vault address that is no vault name, host or https URL.",
-			"Correct the argument that the error names; the vault is given as a name, a host such as contoso.vault.azure.net, or its https URL.",
+			"An argument is unusable: no context, an empty key name, the name \".\" or \"..\", a backup that is empty or too long, a vault address that is none, or a mistake in SECRET that can be told.",
+			"Correct the argument that the error names. The vault is given as a name, a host such as contoso.vault.azure.net, or its https URL; SECRET is the client id without hyphens directly followed by the secret value.",
 		},
 		{
 			SCPErrProviderError, "scp_err_ProviderError", SCPErrProviderError, whyItself,
-			"The engine caught an exception inside the provider's DLL; the number is the engine's own, this library never returns it.",
-			"Collect the engine's dump and the provider's log, and send both to the provider's vendor.",
+			"From the database engine: it caught an exception inside the provider's DLL. From this library: the vault's list of keys never ends, as its pages link to themselves or are all empty.",
+			"Collect the engine's dump and the provider's log, and send both to the provider's vendor. For a list, check that the address is that of a real vault.",
 		},
 
 		{
 			AcquireToken, "acquireToken", SCPErrAuthFailure, whyIdentity,
-			"Event log entry: HTTP 401 in the operation acquireToken, from the login endpoint or the vault. T-SQL shows 3303 or 3108 for the same failure.",
+			"Event log entry: HTTP 401 in the operation acquireToken. T-SQL shows 3303 or 3108 for the same failure if the login endpoint gave it, 3305 if the vault did.",
 			"Check whether the client secret has expired, and whether SECRET is the client id without hyphens directly followed by the secret value.",
 		},
 		{
@@ -115,8 +115,8 @@ func lastEntries() []entry {
 		},
 		{
 			ErrorCreateKeyVaultRetryManagerOutOfMemory, "ErrorCreateKeyVaultRetryManagerOutOfMemory", SCPErrFailure, whyBudget,
-			"Local: too many calls already wait for their next attempt under one retry policy; this one gave up instead of joining them.",
-			"Start fewer operations at once while the vault is slow or limits the rate, or raise the retry policy's limit on waiting calls.",
+			"Local: as many calls as the gate lets wait (65,536) already wait for their turn or their next attempt; this one gave up instead of joining them.",
+			"Start fewer operations at once while the vault is slow or limits the rate, or raise the gate's Waiting.",
 		},
 	}
 }

@@ -6,7 +6,7 @@ func challengeEntries() []entry {
 	return []entry{
 		{
 			ErrorGetAADValuesOutOfMemoryConcatPath, "ErrorGetAADValuesOutOfMemoryConcatPath", SCPErrFailure, whyBudget,
-			"Local: the address of the first request to the vault, the one without a token, is longer than Limits.URL.",
+			"Local: the address of the first request to the vault, the one without a token, is longer than Limits.URL (4 KiB).",
 			"Check vault address and key name for pasted text; raise Limits.URL only if both are right.",
 		},
 		{
@@ -27,12 +27,12 @@ func challengeEntries() []entry {
 		{
 			ErrorGetAADDomainUrlOutOfMemoryAlloc, "ErrorGetAADDomainUrlOutOfMemoryAlloc", SCPErrFailure, whyBudget,
 			"The login address in the vault's challenge is longer than 2 KiB.",
-			"Make sure that the address is that of a real vault: real login addresses are far shorter, and this limit is fixed.",
+			"Make sure that the address is that of a real vault: real login addresses are far shorter. The limit is Trust.MaxAuthority.",
 		},
 		{
 			ErrorGetAADTenantIdOutOfMemoryAlloc, "ErrorGetAADTenantIdOutOfMemoryAlloc", SCPErrFailure, whyBudget,
 			"The tenant in the vault's challenge is longer than 256 bytes.",
-			"Make sure that the address is that of a real vault: a real tenant is a GUID or a domain, and this limit is fixed.",
+			"Make sure that the address is that of a real vault: a real tenant is a GUID or a domain. The limit is Trust.MaxTenant.",
 		},
 		{
 			ErrorGetAKVResourceUrlStartPosition, "ErrorGetAKVResourceUrlStartPosition", SCPErrAuthFailure, "nobody said what the token is to be for",
@@ -47,7 +47,7 @@ func challengeEntries() []entry {
 		{
 			ErrorGetAKVResourceUrlOutOfMemoryAlloc, "ErrorGetAKVResourceUrlOutOfMemoryAlloc", SCPErrFailure, whyBudget,
 			"The resource in the vault's challenge is longer than 2 KiB.",
-			"Make sure that the address is that of a real vault: real resources are far shorter, and this limit is fixed.",
+			"Make sure that the address is that of a real vault: real resources are far shorter. The limit is Trust.MaxResource.",
 		},
 	}
 }
@@ -57,17 +57,17 @@ func tokenEntries() []entry {
 	return []entry{
 		{
 			ErrorGetTokenOutOfMemoryConcatPath, "ErrorGetTokenOutOfMemoryConcatPath", SCPErrFailure, whyBudget,
-			"Local: the token endpoint's address is longer than Limits.URL.",
+			"Local: the token endpoint's address is longer than Limits.URL (4 KiB).",
 			"Check tenant and login host for pasted text; raise Limits.URL only if both are right.",
 		},
 		{
 			ErrorGetTokenOutOfMemoryConcatBody, "ErrorGetTokenOutOfMemoryConcatBody", SCPErrFailure, whyBudget,
-			"Local: the body of the token request would be longer than Limits.Request.",
+			"Local: the body of the token request would be longer than Limits.Request (1 MiB).",
 			"Check secret or assertion file for text that does not belong there; raise Limits.Request only if they are right.",
 		},
 		{
 			ErrorGetTokenOutOfMemoryConvertResponseString, "ErrorGetTokenOutOfMemoryConvertResponseString", SCPErrFailure, whyBudget,
-			"The token endpoint's reply is longer than Limits.Token.",
+			"The token endpoint's reply is longer than Limits.Token (64 KiB).",
 			"Check that the login endpoint answers and not a proxy's page; raise Limits.Token only for a proper token.",
 		},
 		{
@@ -77,8 +77,8 @@ func tokenEntries() []entry {
 		},
 		{
 			ErrorGetTokenFailedToGetToken, "ErrorGetTokenFailedToGetToken", SCPErrAuthFailure, whyIdentity,
-			"The login endpoint answered 200, but its token is of no use: already expired, not of type Bearer, or an error stands in its place.",
-			"Check this machine's clock first, then look for a proxy that answers in place of the login endpoint.",
+			"There is a token reply, or a source of tokens on this machine, but no token of use: already expired, not of type Bearer, an error in its place, or a token file that cannot be read.",
+			"Read the cause. Expired: set this machine's clock. A file or a token source: see that it is there and that the service account may read it. Else look for a proxy that answers in place of the login endpoint.",
 		},
 		{
 			ErrorGetTokenRejected, "ErrorGetTokenRejected", SCPErrAuthFailure, "the vault does not accept the proof of identity",

@@ -106,11 +106,11 @@ func (k *call) authorized(ctx context.Context) ([]byte, error) {
 // exchange sends the call with a token. Status 401 is an answer here.
 func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, error) {
 	r := k.request()
+	if n, limit := len("Bearer ")+len(token.Value), k.client.opts.Limits.Authorization; n > limit {
+		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", n, limit)
+	}
 	r.Authorization = "Bearer " + token.Value
 	k.sent = r.Authorization
-	if limit := k.client.opts.Limits.Authorization; len(r.Authorization) > limit {
-		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", len(r.Authorization), limit)
-	}
 	if r.Body = k.body; r.Body != nil {
 		r.ContentType = "application/json"
 	}

@@ -37,6 +37,7 @@ type place struct {
 	file string // from the module's root
 	line int
 	in   string // function
+	step string // field of package akv's table of codes in which it stands, if it does
 }
 
 // In is the function, for the page.
@@ -94,30 +95,108 @@ var readPlaces = sync.OnceValues(func() (map[ekm.Code][]place, error) {
 	}
 	found := make(map[ekm.Code][]place)
 	for _, folder := range libraries() {
-		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
-		if err != nil || len(files) == 0 {
-			return nil, fmt.Errorf("no source in %s: %w", folder, err)
+		files, err := sources(fset, folder)
+		if err != nil {
+			return nil, err
 		}
-		for _, name := range files {
-			if folder == "." && filepath.Base(name) != "errors.go" || strings.HasSuffix(name, "_test.go") {
-				continue // the root's other files are the table
-			}
-			file, err := parser.ParseFile(fset, name, nil, 0)
-			if err != nil {
-				return nil, err
-			}
+		steps := findSteps(fset, files)
+		for _, file := range files {
 			findPlaces(fset, file, names, func(c ekm.Code, p place) {
 				// CodeOf gives it to errors that nobody here has raised.
 				if p.in == "CodeOf" && c == ekm.ErrorUnknown {
 					return
 				}
-				p.file = filepath.ToSlash(strings.TrimPrefix(p.file, root+string(filepath.Separator)))
-				found[c] = append(found[c], p)
+				where := []place{p}
+				if p.step != "" {
+					where = steps[p.step] // the table says which code, the step raises it
+				}
+				for _, p := range where {
+					p.file = filepath.ToSlash(strings.TrimPrefix(p.file, root+string(filepath.Separator)))
+					found[c] = append(found[c], p)
+				}
 			})
 		}
 	}
 	return found, nil
 })
+
+// sources parses a package, without tests.
+func sources(fset *token.FileSet, folder string) ([]*ast.File, error) {
+	names, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
+	if err != nil || len(names) == 0 {
+		return nil, fmt.Errorf("no source in %s: %w", folder, err)
+	}
+	var files []*ast.File
+	for _, name := range names {
+		if folder == "." && filepath.Base(name) != "errors.go" || strings.HasSuffix(name, "_test.go") {
+			continue // the root's other files are the table
+		}
+		file, err := parser.ParseFile(fset, name, nil, 0)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// findSteps finds where the fields of package akv's table of codes are used, by
+// their names: codes.member, or family.codes().path.
+func findSteps(fset *token.FileSet, files []*ast.File) map[string][]place {
+	steps := make(map[string][]place)
+	for _, file := range files {
+		for _, decl := range file.Decls {
+			ast.Inspect(decl, func(n ast.Node) bool {
+				field, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				of := field.X
+				if call, ok := of.(*ast.CallExpr); ok {
+					of = call.Fun
+					if method, ok := of.(*ast.SelectorExpr); ok {
+						of = method.Sel
+					}
+				}
+				if table, ok := of.(*ast.Ident); ok && table.Name == "codes" {
+					at := fset.Position(n.Pos())
+					steps[field.Sel.Name] = append(steps[field.Sel.Name], place{file: at.Filename, line: at.Line, in: declared(decl)})
+				}
+				return true
+			})
+		}
+	}
+	return steps
+}
+
+// TestCodesAreSaidByName: no code is made of a number, and no error without one.
+func TestCodesAreSaidByName(t *testing.T) {
+	fset := token.NewFileSet()
+	for _, folder := range libraries() {
+		files, err := sources(fset, folder)
+		require.NoError(t, err)
+		for _, file := range files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.CallExpr:
+					assert.NotEqual(t, "Code", constantName(n.Fun, false), "%v: a conversion to ekm.Code", fset.Position(n.Pos()))
+				case *ast.CompositeLit:
+					if constantName(n.Type, false) != "Error" {
+						break
+					}
+					coded := slices.ContainsFunc(n.Elts, func(e ast.Expr) bool {
+						kv, ok := e.(*ast.KeyValueExpr)
+						return ok && kv.Key.(*ast.Ident).Name == "Code"
+					})
+					// Refusal fills it in by the status, in the switch that follows.
+					isRefusal := fset.Position(n.Pos()).Filename == filepath.Join(root, "internal", "wire", "code.go")
+					assert.True(t, coded || isRefusal, "%v: an ekm.Error without a Code", fset.Position(n.Pos()))
+				}
+				return true
+			})
+		}
+	}
+}
 
 // constants reads codes.go: the codes by the names of their constants.
 func constants(fset *token.FileSet) (map[string]ekm.Code, error) {
@@ -158,7 +237,7 @@ func findPlaces(fset *token.FileSet, file *ast.File, names map[string]ekm.Code, 
 			if name := constantName(n, file.Name.Name == "ekm"); name != "" && !compares(stack, n) {
 				if c, ok := names[name]; ok {
 					at := fset.Position(n.Pos())
-					report(c, place{at.Filename, at.Line, declared(decl)})
+					report(c, place{at.Filename, at.Line, declared(decl), stepOf(stack)})
 				}
 			}
 			stack = append(stack, n)
@@ -180,6 +259,26 @@ func constantName(n ast.Node, inside bool) string {
 		}
 	}
 	return ""
+}
+
+// stepOf is the field of a composite literal codes{field: ...} that a node is the
+// value of.
+func stepOf(stack []ast.Node) string {
+	if len(stack) < 2 {
+		return ""
+	}
+	kv, ok := stack[len(stack)-1].(*ast.KeyValueExpr)
+	if !ok {
+		return ""
+	}
+	literal, ok := stack[len(stack)-2].(*ast.CompositeLit)
+	if !ok {
+		return ""
+	}
+	if name, ok := literal.Type.(*ast.Ident); !ok || name.Name != "codes" {
+		return ""
+	}
+	return kv.Key.(*ast.Ident).Name
 }
 
 func compares(stack []ast.Node, n ast.Node) bool {
