@@ -132,6 +132,10 @@ func loopback(address string) bool {
 // up to 70 seconds: Microsoft's page "How to use managed identities to acquire an
 // access token", error handling.
 func (m *managed) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
+	updating := 70 * time.Second
+	if budget := x.policy.Budget; budget > 0 {
+		updating = min(updating, budget)
+	}
 	wait, attempts := 2*time.Second, 0
 	for waited := time.Duration(0); ; waited += wait {
 		tok, err := m.once(ctx, x, demand)
@@ -140,11 +144,14 @@ func (m *managed) token(ctx context.Context, x *exchange, demand challenge.Chall
 			attempts += e.Attempts
 			e.Attempts = attempts
 		}
-		if !ok || m.options.Source != IMDS || e.Status != http.StatusNotFound && e.Status != http.StatusGone || waited >= 70*time.Second {
+		if !ok || m.options.Source != IMDS || e.Status != http.StatusNotFound && e.Status != http.StatusGone || x.policy.Attempts == 1 {
 			return tok, err
 		}
 		if waited > 0 {
-			wait = min(2*wait, 25*time.Second)
+			wait *= 2
+		}
+		if wait = min(wait, updating-waited); wait <= 0 {
+			return tok, err
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
 			return tok, err

@@ -91,7 +91,8 @@ type Options struct {
 	// Retry bounds the tries of each exchange.
 	Retry retry.Policy
 	// Gate limits the rate of tries to what the vault allows. Nil means one of the
-	// client's own; clients of the same vault had better share one.
+	// client's own; clients of the same vault had better share one. RotateKey and
+	// RestoreKey, which vaults limit apart, go past it.
 	Gate     *retry.Gate
 	Timeouts Timeouts
 	Limits   Limits
@@ -105,7 +106,7 @@ type Timeouts struct {
 	TLS       time.Duration // the TLS handshake: 10 s
 	FirstByte time.Duration // from the end of the request to the response's header: 30 s
 	Body      time.Duration // from the header to the end of the body: 30 s
-	Try       time.Duration // all of it: 60 s
+	Try       time.Duration // all of it: 60 s; Retry.Try counts too, the shorter of both
 }
 
 // A Client does key operations on one vault or managed HSM.

@@ -15,16 +15,35 @@ type operation struct {
 	// repeatable says that doing it twice does no harm. Rotating twice makes two
 	// versions; restoring twice answers 409.
 	repeatable bool
+	// creates says that it makes keys or versions. Vaults limit that to a few in
+	// ten seconds, apart from everything else; a 429 to it says nothing of the
+	// rest, which must not queue behind it.
+	creates bool
 }
 
-func opGetKey() operation      { return operation{"getKey", http.MethodGet, keyFamily, true} }
-func opListKeys() operation    { return operation{"listKeys", http.MethodGet, keyFamily, true} }
-func opKeyVersions() operation { return operation{"listKeyVersions", http.MethodGet, keyFamily, true} }
-func opRotateKey() operation   { return operation{"rotateKey", http.MethodPost, keyFamily, false} }
-func opRestoreKey() operation  { return operation{"restoreKey", http.MethodPost, keyFamily, false} }
-func opBackupKey() operation   { return operation{"backupKey", http.MethodPost, backupFamily, true} }
-func opWrapKey() operation     { return operation{"wrapKey", http.MethodPost, wrapFamily, true} }
-func opUnwrapKey() operation   { return operation{"unwrapKey", http.MethodPost, unwrapFamily, true} }
+func opGetKey() operation { return operation{"getKey", http.MethodGet, keyFamily, true, false} }
+
+func opListKeys() operation { return operation{"listKeys", http.MethodGet, keyFamily, true, false} }
+
+func opKeyVersions() operation {
+	return operation{"listKeyVersions", http.MethodGet, keyFamily, true, false}
+}
+
+func opRotateKey() operation { return operation{"rotateKey", http.MethodPost, keyFamily, false, true} }
+
+func opRestoreKey() operation {
+	return operation{"restoreKey", http.MethodPost, keyFamily, false, true}
+}
+
+func opBackupKey() operation {
+	return operation{"backupKey", http.MethodPost, backupFamily, true, false}
+}
+
+func opWrapKey() operation { return operation{"wrapKey", http.MethodPost, wrapFamily, true, false} }
+
+func opUnwrapKey() operation {
+	return operation{"unwrapKey", http.MethodPost, unwrapFamily, true, false}
+}
 
 // A family is a hundred of the documented codes: 34xx for what answers with
 // keys, 35xx for backup, 36xx for wrap, 37xx for unwrap.

@@ -106,6 +106,7 @@ func (k *call) authorized(ctx context.Context) ([]byte, error) {
 // exchange sends the call with a token. Status 401 is an answer here.
 func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, error) {
 	r := k.request()
+	r.Apart = k.creates
 	if n, limit := len("Bearer ")+len(token.Value), k.client.opts.Limits.Authorization; n > limit {
 		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", n, limit)
 	}

@@ -2,7 +2,11 @@ package akv_test
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,9 +16,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/akv"
 	"github.com/akv-ekm/ekm/internal/fakevault"
+	"github.com/akv-ekm/ekm/internal/nettest"
+	"github.com/akv-ekm/ekm/proxy"
 	"github.com/akv-ekm/ekm/retry"
 )
 
@@ -47,7 +54,7 @@ func TestLeavingWhereverItWaits(t *testing.T) {
 			hanging(f, fakevault.OpGet, 1)
 			o.Gate = &retry.Gate{InFlight: 1}
 		}, 2},
-		{"a dial", func(f *fakevault.Server, o *akv.Options) {
+		{"a round tripper that only waits", func(f *fakevault.Server, o *akv.Options) {
 			o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
@@ -171,4 +178,84 @@ func TestLeavingTheWaitForIMDS(t *testing.T) {
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Equal(t, 3*time.Second, time.Since(begun))
 	})
+}
+
+// A rotation that the vault refuses for its own limit, a few in ten seconds, does
+// not keep back what has another one.
+func TestRotationsDoNotHoldUpTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := keyed(t, fakevault.Options{})
+		client := clientOf(t, fake, akv.Options{})
+		_, err := client.GetKey(t.Context(), "tde", "")
+		require.NoError(t, err)
+		fake.Script(fakevault.Fault{Operation: fakevault.OpRotate, Status: http.StatusTooManyRequests, Times: -1})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				_, err := client.RotateKey(ctx, "tde")
+				assert.ErrorIs(t, err, ekm.ErrorHttpResponseCodeThrottled)
+			})
+		}
+		for range 100 {
+			begun := time.Now()
+			_, err := client.GetKey(t.Context(), "tde", "")
+			require.NoError(t, err)
+			assert.Less(t, time.Since(begun), 10*time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
+		}
+		wg.Wait()
+		assert.Zero(t, client.Stats().Vault.Gate.Rate, "nothing was learnt from it")
+	})
+}
+
+// The same on real connections, with the library's own transport; and nothing is
+// left behind after Close.
+func TestLeavingRealConnections(t *testing.T) {
+	silent := nettest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	direct := proxy.Settings{Mode: proxy.None}
+	for _, c := range []struct {
+		where, vault string
+		proxy        proxy.Settings
+	}{
+		{"a handshake", "https://" + silent, direct},
+		{"a dial that nobody answers", "https://192.0.2.1", direct}, // TEST-NET-1; or there is no route at all
+		{"an HTTP proxy", "https://contoso.vault.azure.net", proxy.Settings{URL: "http://" + silent}},
+		{"a SOCKS proxy", "https://contoso.vault.azure.net", proxy.Settings{URL: "socks5://" + silent}},
+	} {
+		t.Run(c.where, func(t *testing.T) {
+			cred, err := aad.NewClientSecret("id", "s3cret~value")
+			require.NoError(t, err)
+			client, err := akv.NewClient(c.vault, cred, &akv.Options{
+				Proxy:    proxy.New(c.proxy),
+				Timeouts: akv.Timeouts{Dial: 200 * time.Millisecond, TLS: 200 * time.Millisecond},
+			})
+			require.NoError(t, err)
+			before := runtime.NumGoroutine()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					_, err := client.GetKey(ctx, "tde", "")
+					assert.Error(t, err)
+					assert.NoError(t, notMuchLaterThan(ctx))
+				})
+			}
+			wg.Wait()
+			client.Close()
+			assert.True(t, nettest.Settles(func() bool { return runtime.NumGoroutine() <= before+10 }), "but for the listener's own")
+		})
+	}
+}
+
+// notMuchLaterThan allows what a busy machine may take; the limits of the phases
+// are longer still.
+func notMuchLaterThan(ctx context.Context) error {
+	deadline, _ := ctx.Deadline()
+	if late := time.Since(deadline); late > 100*time.Millisecond {
+		return fmt.Errorf("returned %v after the deadline", late)
+	}
+	return nil
 }

@@ -92,5 +92,10 @@ func parseAddress(address string) (*url.URL, error) {
 	if u.Hostname() == "" {
 		return nil, errors.New("the proxy address has no host")
 	}
+	// A password with a bare "/", "?" or "#" ends up there, and its beginning in the
+	// place of the port.
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("the proxy address goes on behind its host; in a password, write / as %2F, ? as %3F, # as %23")
+	}
 	return u, nil
 }

@@ -89,6 +89,9 @@ func TestInvalid(t *testing.T) {
 		"escape":         {URL: "http://user:geheim%zz@proxy.example"},
 		"control":        {URL: "http://user:geheim@proxy\x01.example"},
 		"opaque":         {URL: "http:geheim"},
+		"slash":          {URL: "http://user:12/geheim@proxy.example:8080"},
+		"question mark":  {URL: "http://user:12?geheim@proxy.example:8080"},
+		"number sign":    {URL: "http://user:12#geheim@proxy.example:8080"},
 		"no scheme left": {URL: "://geheim"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +148,7 @@ func TestString(t *testing.T) {
 		{map[string]string{"HTTPS_PROXY": "p:1"}, proxy.Settings{}, "environment: https through http://p:1, http direct"},
 		{map[string]string{"HTTP_PROXY": "p:1", "HTTPS_PROXY": "p:1", "NO_PROXY": "a,b"}, proxy.Settings{}, `environment: through http://p:1, except "a,b"`},
 		{nil, proxy.Settings{Mode: proxy.None, URL: "http://p"}, "none: direct"},
-		{nil, proxy.Settings{URL: "https://user:geheim@p:1/path?geheim"}, "explicit: through https://p:1 (with credentials)"},
+		{nil, proxy.Settings{URL: "https://user:geheim@p:1/"}, "explicit: through https://p:1 (with credentials)"},
 		{nil, proxy.Settings{URL: "socks5://token-geheim@p"}, "explicit: through socks5://p (with credentials)"},
 		{nil, proxy.Settings{URL: "p", NoProxy: "a\n2026 all is well"}, `explicit: through http://p, except "a\n2026 all is well"`}, // one line of log
 		{nil, proxy.Settings{URL: "p", NoProxy: strings.Repeat("é", 999)}, `explicit: through http://p, except "` + strings.Repeat("é", 200) + `"`},

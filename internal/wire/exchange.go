@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/akv-ekm/ekm"
 )
@@ -36,6 +37,26 @@ type exchange struct {
 	tried []netip.Addr // the ends of those that were dialed for this exchange
 	over  bool         // it has failed
 	stop  []func()     // what to do then
+	raw   []net.Conn   // to the proxy, with a deadline until the tunnel stands
+}
+
+// tunnelling notes a connection on which a proxy is asked for something, by
+// net/http and without a limit of its own.
+func (x *exchange) tunnelling(c net.Conn, limit time.Duration) {
+	_ = c.SetDeadline(time.Now().Add(limit))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.raw = append(x.raw, c)
+}
+
+// tunnelled lifts the deadlines again.
+func (x *exchange) tunnelled() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, c := range x.raw {
+		_ = c.SetDeadline(time.Time{})
+	}
+	x.raw = nil
 }
 
 // onFailure has stop called when the exchange fails, at once if it has already.
@@ -104,6 +125,9 @@ func (x *exchange) connectedTo(c net.Conn) {
 	x.enter(ekm.PhaseWrite)
 	if c == nil {
 		return // a round tripper of its own kind
+	}
+	if x.proxyHost() != "" {
+		_ = c.SetDeadline(time.Time{}) // it may be another exchange's, see tunnelling
 	}
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		x.mu.Lock()

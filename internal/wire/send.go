@@ -33,7 +33,11 @@ func (c *Client) Send(ctx context.Context, p retry.Policy, r *Request, repeatabl
 
 // Retry is [Client.Send] for a caller that makes the tries of r itself.
 func (c *Client) Retry(ctx context.Context, p retry.Policy, r *Request, repeatable bool, try func(context.Context) error) error {
-	err := c.Gate.Do(ctx, p, repeatable, try)
+	gate := c.Gate
+	if r.Apart {
+		gate = nil
+	}
+	err := gate.Do(ctx, p, repeatable, try)
 	if e, ok := errors.AsType[*ekm.Error](err); ok && e.Op == "" {
 		e.Op, e.CorrelationID = r.Op, r.Correlation // it ended at the gate
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"net/http"
 	"sync/atomic"
 
@@ -37,9 +38,10 @@ func (c *Client) Stats() Stats {
 	return s
 }
 
-func (c *counters) add(resp *Response, phase ekm.Phase) {
+func (c *counters) add(resp *Response, err error) {
+	e, _ := errors.AsType[*ekm.Error](err)
 	switch {
-	case resp == nil && phase == ekm.PhasePrepare:
+	case e != nil && e.Phase == ekm.PhasePrepare:
 	case resp == nil || resp.Status < 200 || resp.Status >= 600 || resp.Status/100 == 3:
 		c.unanswered.Add(1)
 	case resp.Status < 300:

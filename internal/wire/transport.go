@@ -79,11 +79,13 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	conn, err := n.DialContext(ctx, network, address)
 	if err == nil && x.proxyHost() != "" {
 		x.enter(ekm.PhaseProxy)
+		x.tunnelling(conn, d.timeouts.Dial+d.timeouts.TLS)
 	}
 	return conn, err
 }
 
-// dialTLS is dial and the handshake, where no proxy is in between.
+// dialTLS is dial and the handshake: with the target where no proxy is in
+// between, else with an https proxy, which is asked for a tunnel in HTTP/1.1.
 func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := d.dial(ctx, network, address)
 	if err != nil {
@@ -91,12 +93,15 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeouts.TLS)
 	defer cancel()
+	config := d.config.Clone()
+	config.NextProtos = []string{"h2", "http/1.1"}
 	if x := of(ctx); x != nil {
 		x.onFailure(cancel)
 		x.enter(ekm.PhaseTLS)
+		if x.proxyHost() != "" {
+			config.NextProtos = nil
+		}
 	}
-	config := d.config.Clone()
-	config.NextProtos = []string{"h2", "http/1.1"}
 	if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
 		return nil, err
 	}
@@ -128,9 +133,12 @@ func (p *proxyRefusal) Error() string {
 	return fmt.Sprintf("the proxy refused the tunnel with %d %s%s", p.status, http.StatusText(p.status), hint)
 }
 
-func refuseConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+func refuseConnect(ctx context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
 		return &proxyRefusal{resp.StatusCode}
+	}
+	if x := of(ctx); x != nil {
+		x.tunnelled() // the handshake that follows has a limit of its own
 	}
 	return nil
 }

@@ -76,6 +76,7 @@ type Request struct {
 	Header        http.Header // further fields, or nil; canonical names
 	Body          []byte      // nil: none
 	Secret        []byte      // the part of Body that is secret by itself, in base64url, or nil
+	Apart         bool        // not through the gate: what it asks for has a limit of its own
 	Secrets       []string    // what else must not come back in an error, besides Authorization and Body
 }
 
@@ -100,7 +101,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		x.failed()
 		err = x.fail(ctx, r, err)
 	}
-	c.counted.add(resp, x.phase())
+	c.counted.add(resp, err)
 	c.log(ctx, r, resp, err, time.Since(start))
 	return resp, err
 }

@@ -15,6 +15,8 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -112,6 +114,25 @@ func TestProxy(t *testing.T) {
 		resp := must(t, newClient(t, via("http", nettest.Listen(t, tunnel(200)))), get(target))
 		assert.Equal(t, "ok", string(resp.Body))
 		assert.False(t, resp.From.IsValid(), "the proxy's address is not the party's")
+	})
+	for _, scheme := range []string{"http", "socks5"} {
+		t.Run("silent, "+scheme, func(t *testing.T) {
+			address := nettest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+			u := &url.URL{Scheme: scheme, User: url.UserPassword("someone", password), Host: address}
+			client := newClient(t, wire.NewTransport(func(*url.URL) (*url.URL, error) { return u, nil },
+				wire.Timeouts{Dial: 30 * time.Millisecond, TLS: 30 * time.Millisecond}, wire.Limits{}))
+			before := runtime.NumGoroutine()
+			_, err := do(t, client, get(target))
+			failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseProxy, ekm.Proxy, address}, password)
+			assert.ErrorIs(t, err, os.ErrDeadlineExceeded, "its own limit, not the whole try's")
+			assert.True(t, nettest.Settles(func() bool { return runtime.NumGoroutine() <= before+1 }), "but for the listener's own")
+		})
+	}
+	t.Run("https, which would speak h2", func(t *testing.T) {
+		config := trusted().Config(t)
+		config.NextProtos = []string{"h2", "http/1.1"}
+		address := nettest.ListenTLS(t, config, tunnel(200))
+		assert.Equal(t, "ok", string(must(t, newClient(t, via("https", address)), get(target)).Body))
 	})
 	t.Run("the target's TLS is not the proxy's", func(t *testing.T) {
 		plain := nettest.Listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<14)) })
