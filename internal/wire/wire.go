@@ -9,13 +9,9 @@ package wire
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptrace"
 	"net/netip"
-	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -141,50 +137,6 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 		return nil, because(ctx, err)
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, From: x.directly()}, nil
-}
-
-// request builds the HTTP request and hangs the phase trace on its context.
-func (x *exchange) request(ctx context.Context, c *Client, r *Request) (*http.Request, error) {
-	u, err := url.Parse(r.URL)
-	if badHost(err) {
-		return nil, errHost
-	}
-	// Only the platform's own endpoint is without TLS: it is this machine's.
-	plain := err == nil && u.Scheme == "http" && r.Party == ekm.ManagedIdentity
-	if err != nil || u.Scheme != "https" && !plain || !validMethod(r.Method) {
-		return nil, errAddress
-	}
-	x.host = strings.TrimSuffix(u.Host, ":443")
-	if !validHost(u) || r.Host != "" && !strings.EqualFold(x.host, r.Host) {
-		return nil, errHost
-	}
-	header := make(http.Header, 6+len(r.Header))
-	for name, values := range r.Header {
-		header[name] = values
-	}
-	names := [...]string{"Accept", "User-Agent", "Authorization", "Content-Type", "X-Ms-Client-Request-Id"}
-	values := [...]string{"application/json", c.UserAgent, r.Authorization, r.ContentType, r.Correlation}
-	for i, name := range names {
-		if values[i] != "" {
-			header[name] = values[i : i+1 : i+1]
-		}
-	}
-	if !validHeader(header) {
-		return nil, errHeaderValue
-	}
-	req := &http.Request{
-		Method: r.Method, URL: u, Host: u.Host, Header: header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}
-	if r.Body != nil {
-		req.Body = io.NopCloser(newBody(r.Body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(newBody(r.Body)), nil }
-		req.ContentLength = int64(len(r.Body))
-	} else if r.Method == http.MethodPost {
-		// Says "Content-Length: 0", without which some gateways answer 411.
-		req.Body = http.NoBody
-	}
-	return req.WithContext(httptrace.WithClientTrace(context.WithValue(ctx, exchangeKey{}, x), x.trace())), nil
 }
 
 func (c *Client) log(ctx context.Context, r *Request, resp *Response, err error, took time.Duration) {

@@ -1,0 +1,101 @@
+package wire
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/akv-ekm/ekm"
+)
+
+// tunnelling notes a connection on which a proxy is asked for something, by
+// net/http and without a limit of its own.
+func (x *exchange) tunnelling(c net.Conn, limit time.Duration) {
+	_ = c.SetDeadline(time.Now().Add(limit))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.raw = append(x.raw, c)
+}
+
+// tunnelled lifts the deadlines again.
+func (x *exchange) tunnelled() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, c := range x.raw {
+		_ = c.SetDeadline(time.Time{})
+	}
+	x.raw = nil
+}
+
+// onFailure has stop called when the exchange fails, at once if it has already.
+func (x *exchange) onFailure(stop func()) {
+	x.mu.Lock()
+	over := x.over
+	x.stop = append(x.stop, stop)
+	x.mu.Unlock()
+	if over {
+		stop()
+	}
+}
+
+func (x *exchange) failed() {
+	x.mu.Lock()
+	x.over = true
+	stop := x.stop
+	x.mu.Unlock()
+	for _, f := range stop {
+		f()
+	}
+}
+
+func (x *exchange) connectedTo(c net.Conn) {
+	x.enter(ekm.PhaseWrite)
+	if c == nil {
+		return // a round tripper of its own kind
+	}
+	if x.proxyHost() != "" {
+		_ = c.SetDeadline(time.Time{}) // it may be another exchange's, see tunnelling
+	}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.conn = a.AddrPort().Addr().Unmap()
+	}
+}
+
+// dialed notes an address, "192.0.2.1:443", that a connection is tried to.
+func (x *exchange) dialed(address string) {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.tried) < 8 && !slices.Contains(x.tried, a.Addr()) {
+		x.tried = append(x.tried, a.Addr())
+	}
+}
+
+// directly is the address of the party itself, if there is a connection to it.
+func (x *exchange) directly() netip.Addr {
+	if x.proxyHost() != "" {
+		return netip.Addr{}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.conn
+}
+
+// addresses are those that an error of this exchange should tell.
+func (x *exchange) addresses(p ekm.Party) []netip.Addr {
+	if p == ekm.Local || p != ekm.Proxy && x.proxyHost() != "" {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.conn.IsValid() {
+		return []netip.Addr{x.conn}
+	}
+	return slices.Clone(x.tried)
+}
