@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"testing/synctest"
@@ -225,6 +226,13 @@ func proxyScenarios() []scenario {
 				return s.from("contoso.vault.azure.net", akv.Options{Transport: transport}, nil)
 			},
 		},
+		row("a proxy that never answers", ekm.PhaseProxy, 0, os.ErrDeadlineExceeded, "", func(s *scene) error {
+			address := nettest.Listen(s, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+			return s.fromOwn("contoso.vault.azure.net", func(o *akv.Options) {
+				throughProxy("http://" + address)(o)
+				o.Timeouts = akv.Timeouts{Dial: 50 * time.Millisecond, TLS: 50 * time.Millisecond}
+			})
+		}),
 		row("a proxy that garbles its answer", ekm.PhaseProxy, 0, nil, "malformed HTTP", tunnel("what is a Content-Length?\r\n\r\n")),
 		row("a proxy that is not there", ekm.PhaseDial, 0, syscall.ECONNREFUSED, "", func(s *scene) error {
 			return s.fromOwn("contoso.vault.azure.net", throughProxy("http://"+nettest.ClosedPort(s)))

@@ -2,6 +2,8 @@ package matrix_test
 
 import (
 	"net/http"
+	"path/filepath"
+	"slices"
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/aad"
@@ -12,7 +14,49 @@ import (
 
 // statusScenarios are the unwelcome statuses: 3108 to 3113, and 3001.
 func statusScenarios() []scenario {
-	return append(append(refusalScenarios(), forbiddenScenarios()...), platformScenarios()...)
+	return slices.Concat(refusalScenarios(), otherOperationScenarios(), forbiddenScenarios(), platformScenarios())
+}
+
+// otherOperationScenarios are those of the operations that have no hundred of
+// codes of their own.
+func otherOperationScenarios() []scenario {
+	return []scenario{
+		{
+			code: ekm.ErrorHttpOperationForbidden, how: "an identity that may not rotate", op: "rotateKey", party: ekm.Vault,
+			status: 403, service: "Forbidden/ForbiddenByRbac", run: func(s *scene) error {
+				s.fake.Deny(fakevault.OpRotate)
+				_, err := s.client(nil).RotateKey(s.Context(), "tde")
+				return err
+			},
+		},
+		{
+			code: ekm.ErrorHttpResponseCodeClientError, how: "a backup restored where the key still is", op: "restoreKey", party: ekm.Vault,
+			status: 409, service: "Conflict", run: func(s *scene) error {
+				client := s.client(nil)
+				backup, err := client.BackupKey(s.Context(), "tde")
+				require.NoError(s, err)
+				_, err = client.RestoreKey(s.Context(), backup)
+				return err
+			},
+		},
+		{
+			code: ekm.ErrorHttpResponseCodeClientError, how: "a backup that no vault has made", op: "restoreKey", party: ekm.Vault,
+			status: 400, service: "Malformed backup blob", run: func(s *scene) error {
+				_, err := s.client(nil).RestoreKey(s.Context(), []byte("no backup"))
+				return err
+			},
+		},
+		{
+			code: ekm.ErrorHttpOperationForbidden, how: "an identity that may not list versions", op: "listKeyVersions", party: ekm.Vault,
+			status: 403, service: "Forbidden/ForbiddenByRbac", run: func(s *scene) (last error) {
+				s.fake.Deny(fakevault.OpVersions)
+				for _, err := range s.client(nil).KeyVersions(s.Context(), "tde") {
+					last = err
+				}
+				return last
+			},
+		},
+	}
 }
 
 func refusalScenarios() []scenario {
@@ -107,6 +151,23 @@ func forbiddenScenarios() []scenario {
 	}
 }
 
+// withoutTheKeyFile gets a key with the identity of an Arc server, whose agent
+// names a file that is not there.
+func (s *scene) withoutTheKeyFile() error {
+	folder := s.TempDir()
+	s.Setenv("IDENTITY_ENDPOINT", s.fake.ArcURL())
+	cred, err := aad.NewManagedIdentity(&aad.ManagedIdentityOptions{Source: aad.Arc, ArcKeyDirectory: folder})
+	require.NoError(s, err)
+	agent := roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Scheme == "http" {
+			return reply(r, 401, "", "WWW-Authenticate", "Basic realm="+filepath.Join(folder, "gone.key")), nil
+		}
+		return s.fake.Transport().RoundTrip(r)
+	})
+	_, err = s.clientOf(s.fake.VaultURL(), cred, akv.Options{Transport: agent}).GetKey(s.Context(), "tde", "")
+	return err
+}
+
 // platformScenarios are those of the platform that gives managed identities.
 func platformScenarios() []scenario {
 	row := func(code ekm.Code, status int, how, service string, prepare func(*fakevault.Server)) scenario {
@@ -131,5 +192,10 @@ func platformScenarios() []scenario {
 		row(ekm.ErrorHttpResponseCodeClientError, 400, "a managed identity that the machine does not have", "invalid_request", func(*fakevault.Server) {}),
 		row(ekm.ErrorHttpResourceNotFound, 404, "an identity endpoint that is being updated for more than 70 seconds", "", answer(404)),
 		row(ekm.ErrorHttpResponseCodeServerError, 500, "an identity endpoint that answers 500 to every try", "", answer(500)),
+		row(ekm.ErrorUnknown, 302, "an identity endpoint that redirects", "", answer(302)),
+		{
+			code: ekm.ErrorGetTokenFailedToGetToken, how: "an Arc agent whose key file the account may not read", op: "acquireToken", party: ekm.Local,
+			says: "member of the himds group", run: (*scene).withoutTheKeyFile,
+		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -207,6 +208,27 @@ func TestReplies(t *testing.T) {
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 			}
 		})
+	}
+}
+
+// What the transport reads before we see it is bounded too, and by the same limit.
+func TestHeaderFlood(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		s := serve(t, h2, func(w http.ResponseWriter, _ *http.Request) {
+			for i := range 300 {
+				w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("v", 1<<10))
+			}
+		})
+		address := s.Listener.Addr().String()
+		_, err := do(t, newClient(t, nil), get(address))
+		e := failed(t, err, want{ekm.ErrorHttpQueryHeaderOutOfMemoryReallocBuffer, ekm.PhaseHeader, ekm.Vault, address})
+		assert.NotErrorIs(t, e, context.DeadlineExceeded)
+
+		// Raised, it holds for the transport as well.
+		limits := wire.Limits{Header: 1 << 20}
+		client := newClient(t, wire.NewTransport(nil, wire.Timeouts{}, limits))
+		client.Limits = limits
+		must(t, client, get(address))
 	}
 }
 

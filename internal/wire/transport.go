@@ -31,7 +31,9 @@ func NewTransport(proxy func(target *url.URL) (*url.URL, error), timeouts Timeou
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    128,
 		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 4 * limits.Header, // which is checked below this, with names and all
+		// The limit itself is checked below this. Far below: over HTTP/2 net/http
+		// tells of a header that is over its own only that the protocol was violated.
+		MaxResponseHeaderBytes: 16 * limits.Header,
 		DisableCompression:     true,              // replies are small, and a bomb would be decompressed before it is counted
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 		GetProxyConnectHeader:  askTunnel,
