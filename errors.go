@@ -58,8 +58,9 @@ type Error struct {
 	Party Party  // who was spoken to
 	Phase Phase  // how far the exchange got; empty where there was none
 	Host  string // host, and port if not 443, of that party
-	// Addresses are those of Host that were connected to or, where no connection
-	// came about, tried. Empty if nothing of our own dialed, or a proxy did.
+	// Addresses is the one of Host that was connected to or, where no connection
+	// came about, what Host resolved to, at most eight. Empty if another's transport
+	// or a proxy dialed.
 	Addresses []netip.Addr
 
 	Status      int    // HTTP status; 0 if no response came

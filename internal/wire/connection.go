@@ -64,16 +64,16 @@ func (x *exchange) connectedTo(c net.Conn) {
 	}
 }
 
-// dialed notes an address, "192.0.2.1:443", that a connection is tried to.
-func (x *exchange) dialed(address string) {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil {
+// resolved notes an address of the host that is being dialed.
+func (x *exchange) resolved(ip net.IP) {
+	a, ok := netip.AddrFromSlice(ip)
+	if a = a.Unmap(); !ok {
 		return
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.tried) < 8 && !slices.Contains(x.tried, a.Addr()) {
-		x.tried = append(x.tried, a.Addr())
+	if len(x.found) < 8 && !slices.Contains(x.found, a) {
+		x.found = append(x.found, a)
 	}
 }
 
@@ -97,5 +97,5 @@ func (x *exchange) addresses(p ekm.Party) []netip.Addr {
 	if x.conn.IsValid() {
 		return []netip.Addr{x.conn}
 	}
-	return slices.Clone(x.tried)
+	return slices.Clone(x.found)
 }

@@ -26,7 +26,7 @@ type exchange struct {
 
 	mu    sync.Mutex
 	conn  netip.Addr   // the other end of the connection in use
-	tried []netip.Addr // the ends of those that were dialed for this exchange
+	found []netip.Addr // what the name resolved to where a connection was dialed for this exchange
 	over  bool         // it has failed
 	stop  []func()     // what to do then
 	raw   []net.Conn   // to the proxy, with a deadline until the tunnel stands

@@ -165,6 +165,22 @@ func TestNames(t *testing.T) {
 	})
 }
 
+// A name with several addresses is told with all of them, whichever was tried when
+// the time was up.
+func TestAddressesOfAName(t *testing.T) {
+	client := newClient(t, nil)
+	_, port, _ := net.SplitHostPort(nettest.ClosedPort(t))
+	_, err := do(t, client, get("localhost:"+port))
+	var e *ekm.Error
+	require.ErrorAs(t, err, &e)
+	known, err := net.DefaultResolver.LookupNetIP(t.Context(), "ip", "localhost")
+	require.NoError(t, err)
+	for i := range known {
+		known[i] = known[i].Unmap()
+	}
+	assert.ElementsMatch(t, known, e.Addresses)
+}
+
 func TestReplies(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\n"
 	long := strings.Repeat("v", 17<<10)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"syscall"
 	"time"
@@ -22,19 +24,19 @@ func NewTransport(proxy func(target *url.URL) (*url.URL, error), timeouts Timeou
 	timeouts, limits = timeouts.withDefaults(), limits.withDefaults()
 	d := &dialer{timeouts, &tls.Config{MinVersion: tls.VersionTLS12}}
 	t := &http.Transport{
-		DialContext:            d.dial,
-		DialTLSContext:         d.dialTLS,
-		TLSClientConfig:        d.config,
-		TLSHandshakeTimeout:    timeouts.TLS,
-		ResponseHeaderTimeout:  timeouts.FirstByte,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           256,
-		MaxIdleConnsPerHost:    128,
-		IdleConnTimeout:        90 * time.Second,
+		DialContext:           d.dial,
+		DialTLSContext:        d.dialTLS,
+		TLSClientConfig:       d.config,
+		TLSHandshakeTimeout:   timeouts.TLS,
+		ResponseHeaderTimeout: timeouts.FirstByte,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          256,
+		MaxIdleConnsPerHost:   128,
+		IdleConnTimeout:       90 * time.Second,
 		// The limit itself is checked below this. Far below: over HTTP/2 net/http
 		// tells of a header that is over its own only that the protocol was violated.
 		MaxResponseHeaderBytes: 16 * limits.Header,
-		DisableCompression:     true,              // replies are small, and a bomb would be decompressed before it is counted
+		DisableCompression:     true, // replies are small, and a bomb would be decompressed before it is counted
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 		GetProxyConnectHeader:  askTunnel,
 		OnProxyConnectResponse: refuseConnect,
@@ -73,9 +75,16 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	ctx, cancel := context.WithCancel(ctx)
 	x.onFailure(cancel)
 	x.enter(ekm.PhaseResolve)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{DNSDone: func(i httptrace.DNSDoneInfo) {
+		for _, a := range i.Addrs {
+			x.resolved(a.IP)
+		}
+	}})
 	n.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		x.enter(ekm.PhaseDial)
-		x.dialed(address)
+		if a, err := netip.ParseAddrPort(address); err == nil { // the address was given, not a name
+			x.resolved(a.Addr().AsSlice())
+		}
 		return nil
 	}
 	conn, err := n.DialContext(ctx, network, address)
