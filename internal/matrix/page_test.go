@@ -172,3 +172,20 @@ func told(rows []scenario) []string {
 	}
 	return lines
 }
+
+// TestLocalTexts: a text says that the failure is this machine's where, and only
+// where, the error does.
+func TestLocalTexts(t *testing.T) {
+	other := make(map[ekm.Code]bool)
+	for _, row := range scenarios() {
+		other[row.code] = other[row.code] || row.party != ekm.Local
+	}
+	for _, c := range raised() {
+		switch says := strings.HasPrefix(c.Explain(), "Local:"); {
+		case says:
+			assert.False(t, other[c], "%v is said to be local and is not", c)
+		case !other[c] && c >= ekm.ErrorHttpCreateHttpClientOutOfMemory:
+			assert.Fail(t, "a text that does not say that it is local", "%v", c)
+		}
+	}
+}
