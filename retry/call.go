@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -17,6 +18,7 @@ type call struct {
 	tries   int
 	failed  int           // tries that Attempts bounds
 	refused int           // tries answered with 429 or 503
+	took    time.Duration // the last try
 	spent   time.Duration // of the budget
 	err     error         // of the last try, and the same as ours
 	last    *ekm.Error
@@ -28,9 +30,9 @@ type call struct {
 // of its own, and not for longer because it has a deadline that might be too
 // early. If what a Retry-After asks for outlasts the deadline, it returns at once.
 //
-// A wait for one's turn does not count against p's Budget beyond what the
-// back-off would have been. But a call ends, with the last refusal, once the host
-// has refused everybody's tries for as long as that Budget.
+// A wait for one's turn costs nothing of p's Budget, nor does a failure while the
+// gate is shut count as one of p's Attempts. But a call ends, with the last
+// failure, once the host has answered nobody for as long as that Budget.
 //
 // The error, always of type [*ekm.Error] unless try's own is not, is try's last
 // one; or, before any try was made, 1 (SCPErrFailure) with ctx's error where ctx
@@ -52,7 +54,7 @@ func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(conte
 			return err
 		}
 		e.Attempts = c.tries
-		if ctx.Err() != nil || !temporary(e, repeatable) || !c.mayTry(e) {
+		if ctx.Err() != nil || !temporary(e, repeatable) || !c.mayTry(e, held) {
 			return err
 		}
 		c.err, c.last = err, e
@@ -67,7 +69,11 @@ func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(conte
 func (c *call) once(ctx context.Context, try func(context.Context) error) (held bool, err error) {
 	c.tries++
 	var seen outcome
-	defer func() { held = c.gate.leave(c.pass, seen, c.Cap) }() // also if try panics
+	start := time.Now()
+	defer func() { // also if try panics
+		c.took = time.Since(start)
+		held = c.gate.leave(&c.pass, seen, c.Cap)
+	}()
 	if c.Try > 0 {
 		bounded, cancel := context.WithTimeout(ctx, c.Try)
 		defer cancel()
@@ -79,10 +85,15 @@ func (c *call) once(ctx context.Context, try func(context.Context) error) (held 
 	return held, err
 }
 
-func (c *call) mayTry(e *ekm.Error) bool {
-	if notNow(e.Status) {
+// mayTry counts a failure by what it is: of the call, or of a host that is shut
+// to all.
+func (c *call) mayTry(e *ekm.Error, held bool) bool {
+	switch {
+	case notNow(e):
 		c.refused++
-		return c.Attempts > 1 && c.spent < c.Budget
+		return c.Attempts > 1 && (held || c.spent < c.Budget)
+	case held:
+		return c.Attempts > 1
 	}
 	c.failed++
 	return c.failed < c.Attempts
@@ -90,17 +101,22 @@ func (c *call) mayTry(e *ekm.Error) bool {
 
 // backOff waits before the next try, unless the gate will see to that.
 func (c *call) backOff(ctx context.Context, held bool) error {
-	wait := c.wait(c.failed+c.refused, c.last.RetryAfter)
-	if held {
-		wait = min(c.last.RetryAfter, c.Cap)
-	} else if c.spent += wait; c.spent > c.Budget {
-		return c.err
+	wait := min(c.last.RetryAfter, c.Cap)
+	if !held {
+		wait = c.wait(c.failed+c.refused, wait)
 	}
-	if deadline, ok := ctx.Deadline(); ok && wait > 0 && time.Until(deadline) < wait {
-		return c.err
+	if deadline, ok := ctx.Deadline(); ok && wait > 0 {
+		if wait = c.fit(wait, time.Until(deadline)); wait <= 0 {
+			return c.err
+		}
 	}
 	if held {
 		return nil
+	}
+	if c.gate == nil || c.last.Status != http.StatusTooManyRequests { // at a gate, such a 429 means that others are served
+		if c.spent += wait; c.spent > c.Budget {
+			return c.err
+		}
 	}
 	if err := c.gate.join(); err != nil {
 		return c.overrun(err)
@@ -110,6 +126,24 @@ func (c *call) backOff(ctx context.Context, held bool) error {
 		return c.left(cause)
 	}
 	return nil
+}
+
+// fit is a wait cut to the time left to a deadline, 0 if that cannot be: what the
+// host asks for is not cut, and there must be time for a try after the wait.
+func (c *call) fit(wait, left time.Duration) time.Duration {
+	if notNow(c.last) && c.last.RetryAfter == 0 {
+		if cut := left - max(2*c.took, left/4); cut < wait {
+			wait = cut
+			if wait < c.Base/2 {
+				return 0 // no back-off is so short
+			}
+		}
+		return wait
+	}
+	if wait > left {
+		return 0
+	}
+	return wait
 }
 
 // turn waits until the gate lets the call in.
@@ -124,7 +158,6 @@ func (c *call) turn(ctx context.Context) error {
 	if w == nil {
 		return nil
 	}
-	start := time.Now()
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
@@ -133,9 +166,6 @@ func (c *call) turn(ctx context.Context) error {
 	}
 	if c.pass = w.pass; w.refusal != nil {
 		return c.givenUp(w.refusal)
-	}
-	if c.refused > 0 {
-		c.spent += min(time.Since(start), c.wait(c.failed+c.refused, 0))
 	}
 	return nil
 }

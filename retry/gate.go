@@ -14,8 +14,9 @@ import (
 // among all callers of that host. While the host has refused nothing, it bounds
 // only how many tries are under way at once. From the first 429 on it paces tries
 // at a rate that it learns, in the order in which their calls came, and forgets
-// the rate once that binds nobody. While the host refuses or fails everything,
-// one try at a time asks whether it is back.
+// the rate once that binds nobody, or once it has turned out that the host refuses
+// by chance. While the host refuses everything or cannot be reached, one try at a
+// time asks whether it is back.
 //
 // The zero Gate is ready. It must not be copied, nor its fields be changed, once
 // used; its methods may be called by many goroutines at once. It keeps no
@@ -24,7 +25,7 @@ type Gate struct {
 	// InFlight is how many tries may be under way at once while the host's limit
 	// is not known: 128. All of them are wasted when they find it, so it is the
 	// price of learning the limit; and a burst of n calls takes n/InFlight round
-	// trips. Once 16 times as many calls have been let in, it grows with them.
+	// trips. It grows, up to fourfold, to a 16th of the answers of about a second.
 	InFlight int
 	// Waiting is how many calls may wait at once, for their turn or after a
 	// failure: 65,536.
@@ -38,6 +39,7 @@ type Gate struct {
 	resting  int         // calls in a back-off of their own
 	timer    *time.Timer // runs while calls wait for the time to come; nil before the first
 	refusal  *ekm.Error  // the last one while shut
+	ends     time.Time   // not after the first end of a waiter's budget, if the host stays shut
 	stats    Stats
 }
 
@@ -46,7 +48,7 @@ type Stats struct {
 	InFlight  int     // tries under way
 	Waiting   int     // calls that wait for their turn or in a back-off
 	Rate      float64 // tries per second that the host is believed to take; 0: not limited
-	Shut      bool    // the host refuses or fails everything
+	Shut      bool    // the host refuses everything or cannot be reached
 	Tries     uint64  // so far
 	Retries   uint64  // those that were not their call's first
 	Throttled uint64  // those answered with 429
@@ -73,7 +75,7 @@ type pass struct {
 // An outcome is what a try says about its host.
 type outcome struct {
 	kind kind
-	err  *ekm.Error // if it failed or was throttled
+	err  *ekm.Error // if failed or throttled
 }
 
 type kind int
@@ -81,8 +83,10 @@ type kind int
 const (
 	silent    kind = iota // nothing: the failure was local, or the caller's context ended
 	answered              // it does its work; whatever it said of the request
-	failed                // no answer, or one that another request would have got too
+	failed                // no answer, or that it does no work now
 	throttled             // it does its work, at its own pace
+	troubled              // 5xx otherwise: perhaps of this request alone
+	unreached             // a proxy refused the tunnel: perhaps to this request alone
 )
 
 func outcomeOf(ctx context.Context, err error) outcome {
@@ -92,10 +96,14 @@ func outcomeOf(ctx context.Context, err error) outcome {
 		return outcome{kind: answered}
 	case !ours, ctx.Err() != nil && e.Status == 0:
 		return outcome{}
+	case tunnelRefused(e):
+		return outcome{kind: unreached}
 	case e.Status == http.StatusTooManyRequests:
 		return outcome{throttled, e}
-	case temporary(e, true):
+	case e.Status == http.StatusServiceUnavailable, e.Status == 0 && temporary(e, true):
 		return outcome{failed, e}
+	case temporary(e, true):
+		return outcome{kind: troubled}
 	case e.Status != 0:
 		return outcome{kind: answered}
 	}
@@ -109,7 +117,9 @@ func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.
 	defer g.mu.Unlock()
 	if p.arrival == 0 {
 		g.arrivals++
-		p.arrival = g.arrivals
+		if p.arrival = g.arrivals; p.tried {
+			p.arrival += behind
+		}
 	}
 	if len(g.queue) == 0 && g.inFlight < g.window() {
 		if g.pace.unlimited() { // without a look at the clock, most of the time
@@ -132,20 +142,11 @@ func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.
 	if p.came.IsZero() {
 		p.came = now
 	}
-	w := &waiter{pass: *p, key: p.arrival + setBack(refused), since: now, budget: budget, ready: make(chan struct{})}
+	w := &waiter{pass: *p, key: g.place(p.arrival, refused), since: now, budget: budget, ready: make(chan struct{})}
 	g.queue.add(w)
+	g.ends = earlier(g.ends, g.end(w))
 	g.pump(now)
 	return w, nil
-}
-
-// setBack is how many others go before a call that was refused again and again:
-// none the first time, so that it loses nothing; then ever more, so that one
-// which the host will not have does not keep out those that it would.
-func setBack(refused int) uint64 {
-	if refused == 0 {
-		return 0
-	}
-	return 1<<min(refused-1, 20) - 1
 }
 
 func (g *Gate) begin(p *pass) {
@@ -158,18 +159,13 @@ func (g *Gate) begin(p *pass) {
 	p.epoch, p.probe = g.pace.epoch, g.pace.shut
 }
 
-// window is how many tries may be under way.
-func (g *Gate) window() int {
-	n := g.InFlight
-	if n <= 0 {
-		n = 128
-	}
-	return max(n, g.pace.answered/16)
-}
-
-// leave takes note of a try that is over, and reports whether a call that was
-// refused need not wait but for its turn.
-func (g *Gate) leave(p pass, o outcome, longest time.Duration) (held bool) {
+// leave takes note of a try that is over. held says that the call, if it failed,
+// need not wait but for its turn: the gate knows when another try has a chance.
+// That is so while it is shut, and after a 429 without a time to wait. longest
+// bounds the time that the host may ask for. A call whose try failed loses its
+// place, so that p is changed; one that was throttled keeps it, for it would
+// have been served.
+func (g *Gate) leave(p *pass, o outcome, longest time.Duration) (held bool) {
 	if g == nil {
 		return false
 	}
@@ -183,25 +179,29 @@ func (g *Gate) leave(p pass, o outcome, longest time.Duration) (held bool) {
 	now := time.Now()
 	switch o.kind {
 	case silent:
-		g.pace.silent(p)
+		g.pace.silent(*p)
 	case answered:
-		g.pace.answer(now, p)
+		g.pace.answer(now, *p)
 	case failed:
-		g.pace.fail(now, p)
+		g.pace.fail(now, *p)
 	case throttled:
 		g.stats.Throttled++
-		g.pace.throttle(now, p)
+		g.pace.throttle(now, *p)
+	case troubled:
+		g.pace.trouble(now, *p)
+	case unreached:
+		g.pace.miss(now, *p)
+	}
+	if o.kind != answered && o.kind != throttled {
+		p.arrival = 0 // those who have not been tried go first, lest the host be judged by one request
 	}
 	if o.err != nil && g.pace.shut {
 		g.pace.asked(now, min(o.err.RetryAfter, longest))
 		copied := *o.err
 		g.refusal = &copied
-		if p.probe {
-			g.giveUp(now)
-		}
 	}
 	g.pump(now)
-	return o.err != nil && notNow(o.err.Status) && (g.pace.shut || o.kind == throttled && o.err.RetryAfter == 0)
+	return o.err != nil && (g.pace.shut || o.kind == throttled && o.err.RetryAfter == 0)
 }
 
 // full is the budget of calls that wait.
@@ -216,6 +216,15 @@ func (g *Gate) full() *ekm.Error {
 	return &ekm.Error{
 		Code: ekm.ErrorCreateKeyVaultRetryManagerOutOfMemory, Party: ekm.Local, Phase: ekm.PhasePrepare, Err: errWaiting,
 	}
+}
+
+// window is how many tries may be under way.
+func (g *Gate) window() int {
+	n := g.InFlight
+	if n <= 0 {
+		n = 128
+	}
+	return min(4*n, max(n, g.pace.brisk/16))
 }
 
 var errWaiting = errors.New("as many calls as may wait at once for the same host do")

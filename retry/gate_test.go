@@ -264,11 +264,11 @@ func TestGateBudget(t *testing.T) {
 				wg.Go(func() {
 					err := g.Do(t.Context(), retry.Policy{Budget: time.Minute}, true, slow(func() error { return status(n) }))
 					assert.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
-					assert.GreaterOrEqual(t, time.Since(start), 30*time.Second)
+					assert.GreaterOrEqual(t, time.Since(start), time.Minute)
 				})
 			}
 			wg.Wait()
-			assert.Less(t, time.Since(start), 3*time.Minute)
+			assert.Less(t, time.Since(start), 70*time.Second)
 			assert.Less(t, g.Stats().Tries, uint64(500))
 			assert.Zero(t, g.Stats().Waiting)
 		})

@@ -11,8 +11,25 @@ import (
 const (
 	firstPause = 50 * time.Millisecond  // before the first probe, where no rate is known
 	longPause  = 500 * time.Millisecond // the longest between probes, of a host shut for a short time
+	lastPause  = 5 * time.Second        // and for a long one
 	patience   = 2 * time.Second        // with a probe, before another one is sent
-	breakdown  = 4                      // failures in a row that shut the gate
+
+	breakdown = 4                      // failures in a row that shut the gate,
+	quiet     = 100 * time.Millisecond // if nothing is heard for so long meanwhile
+	collapse  = 32                     // or if there are so many
+
+	memory   = 64                     // outcomes that the share of refusals is taken of
+	evidence = 8                      // as few as it may be taken of
+	soon     = 800 * time.Millisecond // a time shut that refusals by chance may take
+	bearable = 0.02                   // of refusals, for which no rate is tried,
+	chances  = 3                      // and times that more are borne
+
+	doubtful = 8.0                    // the lowest rate that is doubted, or five times as much a while ago
+	recently = 10 * time.Minute       // that
+	atOnce   = 150 * time.Millisecond // a time shut after which it is
+	echo     = 100 * time.Millisecond // of calls at the rate are a volley
+	leap     = 4                      // of the rate after one that succeeds
+	rest     = 5 * time.Second        // after one that fails; four times as long after each further one
 
 	searchRate = 20.0             // per second: where the search for a rate begins
 	lowest     = 0.1              // the lowest rate that is believed
@@ -23,7 +40,6 @@ const (
 	enough     = 40               // answers without refusal that show the rate to be too low
 	slack      = 20 * time.Millisecond
 	forget     = 30 * time.Second // without refusal and queue: three of the vault's windows
-
 )
 
 // A pace says when the next try may begin. It knows nothing of calls, only of
@@ -35,15 +51,22 @@ const (
 // and the last such: at both the host had hardly anything to give, so in between
 // it gave all it could, whatever kind of window or bucket it counts with. From
 // there the rate rises, first slowly and then, if nothing happens, ever faster.
+//
+// Some hosts refuse by chance, whatever the rate. That shows in that few are
+// refused of the tries around a refusal; see chance and doubt.
 type pace struct {
 	epoch    uint32    // since when a try must have begun for its outcome to teach anything
 	answered int       // tries since the last measurement, or since the host was idle
 	since    time.Time // that
 	failures int       // in a row
+	failing  time.Time // since
+	brisk    int       // answers in about a second, while nothing is limited
+	counting time.Time // brisk
 
 	shut    bool
 	shutAt  time.Time
-	refused bool          // shut by a 429 at a rate, which is to be measured
+	refused bool          // shut by a 429
+	first   bool          // no probe has failed yet
 	until   time.Time     // the next probe
 	pause   time.Duration // before it
 	probing bool
@@ -58,6 +81,19 @@ type pace struct {
 	doubling float64   // seconds in which the search doubles the rate
 	recent   float64   // answers, counting the less the longer ago
 	counted  time.Time // recent
+
+	taken, turned float64   // tries taken and refused, counting the less the more came after
+	weighed       int       // how many those were
+	chances       int       // times in a row that a refusal seemed to be chance
+	chanced       time.Time // the first of them
+	random        time.Time // until when refusals are known to come at any rate
+
+	volley bool      // tries are under way that are to show whether the rate matters
+	size   int       // of it
+	free   int       // tries of it still to be sent
+	rested time.Time // the earliest for the next one
+	vain   int       // that failed
+	big    time.Time // the last measurement that showed a client of some size
 }
 
 func (p *pace) unlimited() bool { return p.rate == 0 && !p.shut }
@@ -72,7 +108,7 @@ func (p *pace) due(now time.Time) time.Duration {
 	case p.rate > 0 && p.base > 0 && now.Sub(p.since) > forget && now.Sub(p.pressed) > forget:
 		p.unlimit()
 	}
-	if p.rate == 0 {
+	if p.rate == 0 || p.free > 0 {
 		return 0
 	}
 	return p.next.Sub(now)
@@ -83,6 +119,8 @@ func (p *pace) begin(now time.Time, waited time.Duration) {
 	switch {
 	case p.shut:
 		p.probing, p.probed = true, now
+	case p.free > 0:
+		p.free--
 	case p.rate > 0:
 		if waited > 0 { // the rate binds, and so may rise
 			p.rise(min(now.Sub(p.pressed), waited).Seconds())
@@ -96,25 +134,56 @@ func (p *pace) begin(now time.Time, waited time.Duration) {
 }
 
 // idle takes note of a first try where none is under way and nothing limited.
-func (p *pace) idle(now time.Time) { p.answered, p.since = 0, now }
+func (p *pace) idle(now time.Time) {
+	p.answered, p.since = 0, now
+	p.brisk, p.counting = 0, now
+}
 
 // plain is answer, where nothing is limited.
 func (p *pace) plain() {
+	p.weigh(&p.taken)
+	p.count()
+}
+
+func (p *pace) count() {
 	p.answered++
 	p.failures = 0
+	if p.brisk++; p.brisk%64 == 0 { // without a look at the clock, most of the time
+		now := time.Now()
+		if gone := now.Sub(p.counting); gone > time.Second {
+			p.brisk, p.counting = int(float64(p.brisk)/gone.Seconds()), now.Add(-time.Second)
+		}
+	}
 }
 
 func (p *pace) answer(now time.Time, by pass) {
+	p.weigh(&p.taken)
+	p.judge(now)
 	if by.epoch != p.epoch {
 		return
 	}
 	if p.shut {
 		p.open(now)
 	}
-	p.plain()
-	if p.rate > 0 {
-		p.recent = p.flow(now) + 1
-		p.counted = now
+	p.count()
+	p.flowing(now)
+}
+
+// trouble is an answer that may be the request's fault. It is no sign that a shut
+// host is back.
+func (p *pace) trouble(now time.Time, by pass) {
+	if by.epoch == p.epoch && !by.probe {
+		p.answered++
+		p.flowing(now)
+	}
+	p.miss(now, by)
+}
+
+// miss is a try that says nothing of the host, of a call that is not to be the
+// next probe at once.
+func (p *pace) miss(now time.Time, by pass) {
+	if by.probe && by.epoch == p.epoch {
+		p.lengthen(now)
 	}
 }
 
@@ -128,34 +197,61 @@ func (p *pace) fail(now time.Time, by pass) {
 	if by.epoch != p.epoch {
 		return
 	}
-	p.failures++
+	if p.failures++; p.failures == 1 {
+		p.failing = now
+	}
 	switch {
 	case by.probe:
 		p.lengthen(now)
-	case p.failures >= breakdown:
+	case p.failures >= collapse, p.failures >= breakdown && now.Sub(p.failing) >= quiet:
 		p.close(now, firstPause)
 	}
 }
 
 func (p *pace) throttle(now time.Time, by pass) {
 	p.failures = 0
+	if p.rate == 0 && !p.shut && by.epoch == p.epoch && now.After(p.random) {
+		p.taken, p.turned, p.weighed = 0, 0, 0 // what was taken before may be what has exhausted the host
+		if !p.random.IsZero() {
+			p.random, p.vain = time.Time{}, 0
+		}
+	}
+	p.weigh(&p.turned)
+	p.judge(now)
 	switch {
 	case by.epoch != p.epoch: // it was under way at a refusal already known
 	case by.probe:
+		p.refused = true
 		p.lengthen(now)
 	case p.rate == 0:
-		p.rate, p.base, p.lessons = searchRate, 0, 0
-		p.recent, p.counted = 0, now
+		p.refused = true
 		p.close(now, firstPause)
+	case p.doubts(now) && p.base < doubtful:
+		p.refused = true
+		p.close(now, firstPause/2) // for what comes much later says nothing
 	default:
 		p.refused = true
 		p.close(now, max(firstPause/2, p.interval()))
 	}
 }
 
+// weigh counts one more of the tries taken or refused.
+func (p *pace) weigh(one *float64) {
+	p.taken *= 1 - 1.0/memory
+	p.turned *= 1 - 1.0/memory
+	*one++
+	p.weighed++
+}
+
+// scattered reports that but few tries were refused around a refusal. An exhausted
+// host refuses nearly all of them.
+func (p *pace) scattered() bool {
+	return p.weighed >= evidence && p.taken >= 2*p.turned
+}
+
 func (p *pace) close(now time.Time, pause time.Duration) {
 	p.epoch++
-	p.shut, p.probing, p.shutAt = true, false, now
+	p.shut, p.probing, p.first, p.shutAt = true, false, true, now
 	p.pause, p.until = pause, now.Add(jitter(pause))
 }
 
@@ -165,12 +261,14 @@ func (p *pace) lengthen(now time.Time) {
 	if !p.shut {
 		return // a probe that another one overtook
 	}
-	p.probing = false
+	p.probing, p.first = false, false
 	p.pause = p.pause * 4 / 3
-	longest := max(longPause, now.Sub(p.shutAt)/8)
+	longest := min(lastPause, max(longPause, now.Sub(p.shutAt)/8))
 	if p.rate > 0 {
 		p.pause += p.interval()
 		longest = max(longest, min(term, 4*p.interval()))
+	} else {
+		p.pause += firstPause
 	}
 	p.pause = min(p.pause, longest)
 	p.until = now.Add(jitter(p.pause))
@@ -186,11 +284,21 @@ func (p *pace) asked(now time.Time, after time.Duration) {
 func (p *pace) open(now time.Time) {
 	p.shut, p.probing = false, false
 	switch {
-	case p.failures >= breakdown: // a time that tells nothing of the rate
+	case !p.refused || p.failures >= breakdown: // a time that tells nothing of the rate
 		p.since = p.since.Add(now.Sub(p.shutAt))
-	case p.refused:
-		p.measure(now)
+	case p.volley && p.succeeds(): // so far
+		p.free = p.size - p.weighed
+	case p.chance(now):
 	case p.rate > 0:
+		again := p.first && p.doubts(now) && now.Sub(p.shutAt) < atOnce
+		if p.volley {
+			p.failedVolley(now)
+		}
+		p.measure(now)
+		if again {
+			p.doubt()
+		}
+	default:
 		p.search(now)
 	}
 	p.refused = false
@@ -200,12 +308,95 @@ func (p *pace) open(now time.Time) {
 	}
 }
 
+// chance reports refusals of a host that nothing limited, and that seem not to be
+// the answer to our rate: few of those around, and now it takes calls again. So
+// nothing is limited then either; unless there are too many such, as it might be
+// that a rate helps.
+func (p *pace) chance(now time.Time) bool {
+	switch {
+	case p.rate > 0 || now.Sub(p.shutAt) > soon:
+		p.chances = 0
+		return false
+	case now.Before(p.random) && p.taken >= p.turned:
+		return true
+	case !p.scattered():
+		p.chances = 0
+		return false
+	}
+	if p.chances++; p.chances == 1 || now.Sub(p.chanced) > forget {
+		p.chances, p.chanced = 1, now
+		p.answered, p.since = 0, now
+	}
+	if p.chances > chances && float64(p.chances) > bearable*float64(p.answered) {
+		p.rate, p.lessons, p.chances = float64(p.answered)/now.Sub(p.since).Seconds(), 0, 0
+		p.recent, p.counted = 0, now
+		p.measure(now)
+	}
+	return true
+}
+
+// doubt begins a volley: a few tries go at once, as the host refused one at a rate
+// that it bore before and took the next. An exhausted host refuses nearly all of
+// them. If this one does not, it refuses by chance, and the rate leaps; from where
+// a volley would be too large, it is given up. A volley that fails is a waste, so
+// each makes the next one rarer.
+func (p *pace) doubt() {
+	n := max(evidence, int(p.base*echo.Seconds()))
+	if n > memory {
+		return // so many tries say little, and the rate is no small one
+	}
+	p.volley, p.size, p.free = true, n, n
+	p.taken, p.turned, p.weighed = 0, 0, 0
+}
+
+// doubts reports that there may be a volley: the client is no small one among
+// many, and the last volley that failed is long ago.
+func (p *pace) doubts(now time.Time) bool {
+	return p.base > 0 && p.rate <= p.base && (p.base >= doubtful || now.Sub(p.big) < recently) && now.After(p.rested)
+}
+
+// judge ends the volley once the outcomes of its tries are known.
+func (p *pace) judge(now time.Time) {
+	if !p.volley || p.weighed < p.size {
+		return
+	}
+	p.volley, p.free = false, 0
+	if p.succeeds() {
+		p.vain = max(0, p.vain-1)
+		p.refused = false // which there is nothing to be learnt from
+		p.base *= leap
+		p.rate, p.pressing = p.base, 0
+		p.answered, p.since = 0, now
+		if p.base*echo.Seconds() > memory {
+			p.random = now.Add(forget)
+			p.unlimit()
+		}
+		return
+	}
+	p.failedVolley(now)
+}
+
+// succeeds tolerates three of eight, and no fourth: so 20 % by chance pass.
+func (p *pace) succeeds() bool { return p.turned < 3.5/8*float64(p.size) }
+
+func (p *pace) failedVolley(now time.Time) {
+	p.volley, p.free = false, 0
+	p.rested = now.Add(rest << (2 * p.vain))
+	p.vain = min(p.vain+1, 3)
+}
+
 // search begins after the first refusal. What went before was faster than the
 // host can bear for long; so the rate begins low, and doubles until the next
 // refusal. Where the host has been shut for longer than a bucket is, it counts in
 // windows, and what it took on the whole is a better beginning; to double slowly
 // from there leaves something for other clients.
 func (p *pace) search(now time.Time) {
+	if now.Before(p.random) { // it was not chance after all
+		p.random = time.Time{}
+		p.failedVolley(now)
+	}
+	p.rate, p.base, p.lessons = searchRate, 0, 0
+	p.recent, p.counted = 0, now
 	shut := now.Sub(p.shutAt)
 	average := float64(p.answered) / now.Sub(p.since).Seconds()
 	if shut >= time.Second/2 || average < searchRate {
@@ -220,7 +411,10 @@ func (p *pace) search(now time.Time) {
 // they were sent.
 func (p *pace) measure(now time.Time) {
 	measured := (float64(p.answered) + prior) / (now.Sub(p.since).Seconds() + prior/p.rate)
-	p.base = max(lowest, min(p.rate, max(measured, p.flow(now)/p.memory())))
+	p.base = max(lowest, min(p.rate, max(measured, p.flow(now)/p.span())))
+	if p.base >= 5*doubtful {
+		p.big = now
+	}
 	p.rate = keep * p.base
 	p.lessons++
 	p.answered, p.since, p.pressing = 0, now, 0
@@ -228,11 +422,18 @@ func (p *pace) measure(now time.Time) {
 
 // flow is recent at a time.
 func (p *pace) flow(now time.Time) float64 {
-	return p.recent * math.Exp(-now.Sub(p.counted).Seconds()/p.memory())
+	return p.recent * math.Exp(-now.Sub(p.counted).Seconds()/p.span())
 }
 
-// memory is how many seconds ago is recent.
-func (p *pace) memory() float64 {
+func (p *pace) flowing(now time.Time) {
+	if p.rate > 0 {
+		p.recent = p.flow(now) + 1
+		p.counted = now
+	}
+}
+
+// span is how many seconds ago is recent.
+func (p *pace) span() float64 {
 	if p.base == 0 {
 		return 0.25
 	}
@@ -250,7 +451,7 @@ func (p *pace) rise(seconds float64) {
 		p.rate = min(highest, p.rate*math.Exp2(seconds/p.doubling))
 		return
 	}
-	length := max(term.Seconds(), 10/p.base) * min(1, 0.15*math.Exp2(float64(p.lessons-1)))
+	length := max(term.Seconds()*min(1, max(0.5, 20/p.base)), 10/p.base) * min(1, 0.15*math.Exp2(float64(p.lessons-1)))
 	step := min(0.8, max(0.05, 0.05*math.Sqrt(20/p.base)))
 	before := max(1, p.pressing/length)
 	p.pressing += seconds
@@ -268,7 +469,7 @@ func (p *pace) rise(seconds float64) {
 	}
 }
 
-func (p *pace) unlimit() { p.rate, p.base = 0, 0 }
+func (p *pace) unlimit() { p.rate, p.base, p.volley, p.free = 0, 0, false, 0 }
 
 func (p *pace) interval() time.Duration { return time.Duration(float64(time.Second) / p.rate) }
 

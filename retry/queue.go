@@ -2,6 +2,7 @@ package retry
 
 import (
 	"container/heap"
+	"math"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -18,11 +19,37 @@ type waiter struct {
 	refusal *ekm.Error    // why it was refused
 }
 
+// place is a call's in the queue: that of its arrival, also after a refusal, so
+// that it loses nothing. If it is refused again and again, ever more others go
+// first, so that one which the host will not have does not keep out those that it
+// would; but no more than go in a time, so that a heavy one gets in too.
+func (g *Gate) place(arrival uint64, refused int) uint64 {
+	if refused < 2 || len(g.queue) == 0 {
+		return arrival
+	}
+	others := uint64(1)<<min(refused-1, 10) - 1
+	if g.pace.rate > 0 {
+		others = min(others, uint64(1+g.pace.rate*setBack.Seconds()))
+	}
+	return max(arrival, g.queue[0].key+others)
+}
+
+// behind is how many later calls go before one whose try failed.
+const behind = 1000
+
+const setBack = 5 * time.Second // the longest of a call that is refused again and again
+
 // pump lets in whose turn has come and sees to it that it is called again when
 // the next one's turn comes by time alone; g.mu is held.
 func (g *Gate) pump(now time.Time) {
+	if g.pace.shut && !now.Before(g.ends) {
+		g.giveUp(now)
+	}
 	for len(g.queue) > 0 && g.inFlight < g.window() {
 		if wait := g.pace.due(now); wait > 0 {
+			if g.pace.shut {
+				wait = min(wait, g.ends.Sub(now))
+			}
 			g.wake(wait)
 			return
 		}
@@ -31,7 +58,10 @@ func (g *Gate) pump(now time.Time) {
 		g.pace.begin(now, now.Sub(w.since))
 		close(w.ready)
 	}
-	if g.timer != nil {
+	switch {
+	case g.pace.shut && len(g.queue) > 0: // so many tries hang that there is no room for a probe
+		g.wake(g.ends.Sub(now))
+	case g.timer != nil:
 		g.timer.Stop()
 	}
 }
@@ -65,13 +95,30 @@ func (g *Gate) withdraw(w *waiter) {
 	g.pump(now)
 }
 
-// giveUp refuses those who have seen nothing but a shut host for as long as they
-// care to wait; g.mu is held.
+// end is when a waiter will have seen nothing but a shut host for as long as it
+// cares to wait.
+func (g *Gate) end(w *waiter) time.Time {
+	if w.came.Before(g.pace.shutAt) {
+		return g.pace.shutAt.Add(w.budget)
+	}
+	return w.came.Add(w.budget)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// giveUp refuses those whose end has come, and finds the first of the others';
+// g.mu is held.
 func (g *Gate) giveUp(now time.Time) {
-	shut := now.Sub(g.pace.shutAt)
 	kept := g.queue[:0]
+	g.ends = now.Add(math.MaxInt64)
 	for _, w := range g.queue {
-		if min(shut, now.Sub(w.came)) <= w.budget {
+		if end := g.end(w); now.Before(end) {
+			g.ends = earlier(g.ends, end)
 			kept = append(kept, w)
 			continue
 		}

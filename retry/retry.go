@@ -3,9 +3,9 @@
 //
 // A [Policy] is plain data; its zero value is good. It tries again what may
 // succeed unchanged: connections that failed or broke, timeouts of one try, and
-// the statuses 408, 429, 500, 502, 503 and 504. It never tries again what will
-// fail the same way: other statuses, a name that does not exist, a certificate
-// that is not trusted, a limit of ours.
+// the statuses 408, 429, 500, 502, 503 and 504, of a proxy the last three. It
+// never tries again what will fail the same way: other statuses, a name that does
+// not exist, a certificate that is not trusted, a limit of ours.
 //
 // A [Gate] is shared by all calls to one host. It learns from the answers what
 // the host allows, and lets calls in one after the other where that is less than
@@ -18,6 +18,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"time"
 
@@ -29,8 +30,8 @@ import (
 type Policy struct {
 	// Attempts is the largest number of tries, the first included, that may fail
 	// otherwise than by 429 or 503: 5. A host that says "not now" has not failed,
-	// so Budget and the context alone bound such tries. One turns all retries
-	// off, those after 429 and 503 too.
+	// so Budget and the context alone bound such tries, and at a [Gate] those that
+	// find no connection while it is shut. One turns all retries off.
 	Attempts int
 	// Base is the wait after the first failure, before jitter; it doubles with
 	// each further one: 500 ms.
@@ -39,10 +40,11 @@ type Policy struct {
 	// Retry-After is obeyed: 60 s.
 	Cap time.Duration
 	// Budget is the longest time that a call spends on all its waits together:
-	// 2 minutes. At a [Gate], waiting for one's turn costs nothing as long as the
-	// host answers anybody; see [Gate.Do].
+	// 2 minutes. At a [Gate], neither waits for one's turn nor those after 429
+	// cost anything; there it also is how long the host may answer nobody.
 	Budget time.Duration
-	// Try is the longest time for one try: 0 is no limit but ctx's.
+	// Try is the longest time for one try: 0 is no limit but ctx's, and whatever
+	// makes the try may have one of its own. The shorter counts.
 	Try time.Duration
 }
 
@@ -64,7 +66,9 @@ func (p Policy) withDefaults() Policy {
 // Do calls try until it succeeds, fails for good, or the policy or ctx gives no
 // further try; it returns the last error with its Attempts filled in. It does
 // not begin a wait that would outlast ctx's deadline: the service's own error is
-// worth more than a later context error. If ctx ends during a wait, errors.Is
+// worth more than a later context error. But a back-off after 429 or 503 for which
+// the service asked no time is cut to leave some for one more try, if half of Base
+// remains. If ctx ends during a wait, errors.Is
 // finds ctx's error and the service's.
 //
 // repeatable says that trying twice does no harm. If it is false, only those
@@ -98,16 +102,22 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// notNow reports an answer that says nothing against the request.
-func notNow(status int) bool {
-	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+// notNow reports an answer of the host that says nothing against the request.
+func notNow(e *ekm.Error) bool {
+	return !tunnelRefused(e) && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable)
 }
+
+// tunnelRefused reports an answer to CONNECT: a proxy's, with nothing sent to the host.
+func tunnelRefused(e *ekm.Error) bool { return e.Party == ekm.Proxy && e.Status != 0 }
 
 // temporary reports whether the same request may succeed a moment later.
 func temporary(e *ekm.Error, repeatable bool) bool {
+	if tunnelRefused(e) {
+		return e.Status == 502 || e.Status == 503 || e.Status == 504
+	}
 	switch e.Status {
 	case 0:
-		return e.Party != ekm.Local && !untrusted(e) && brokenOff(e, repeatable)
+		return e.Party != ekm.Local && !untrusted(e) && !noSuchName(e) && brokenOff(e, repeatable)
 	case http.StatusTooManyRequests:
 		return true // refused before it was looked at
 	case 408, 500, 502, 503, 504:
@@ -125,6 +135,12 @@ func brokenOff(e *ekm.Error, repeatable bool) bool {
 		return repeatable
 	}
 	return false
+}
+
+// noSuchName reports that a name does not exist, be it the host's or the proxy's.
+func noSuchName(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns.IsNotFound
 }
 
 // untrusted reports a TLS failure that time does not cure.

@@ -242,6 +242,7 @@ type scene struct {
 // A result is what came of it.
 type result struct {
 	failed, done      int
+	units             float64 // done
 	requests, refused int
 	late, lateNo      int // requests after learnt, and the refused ones of them
 	took              time.Duration
@@ -293,6 +294,7 @@ func (s scene) run(t testing.TB, by strategy) (r result) {
 							mu.Lock()
 							r.waits = append(r.waits, time.Since(start))
 							r.perClient[n]++
+							r.units += weight
 							mu.Unlock()
 						case ctx.Err() == nil:
 							failed.Add(1)
@@ -313,23 +315,28 @@ func (s scene) run(t testing.TB, by strategy) (r result) {
 }
 
 // ideal is the time that somebody who knows the vault's law needs for so many
-// calls, or where the load has an end, the number of calls that he gets in.
-func (s scene) ideal() (time.Duration, int) {
+// calls, or where the load has an end, the units that he gets in.
+func (s scene) ideal() (time.Duration, float64) {
 	v := s.vault()
 	lenient(v.law)
 	total := s.clients * s.callers * s.calls
 	random, n := rand.New(rand.NewPCG(5, 6)), 0
-	weight := 1.0
+	weigh := func() float64 {
+		if s.weight == nil {
+			return 1
+		}
+		return s.weight(random)
+	}
+	weight, units := weigh(), 0.0
 	for at := time.Duration(0); ; at += time.Millisecond {
 		if s.duration > 0 && at >= s.duration {
-			return at, n
+			return at, units
 		}
 		for (v.stop == nil || v.stop(at) == 0) && v.law.allow(at, weight) {
-			if s.weight != nil {
-				weight = s.weight(random)
-			}
+			units += weight
+			weight = weigh()
 			if n++; s.duration == 0 && n == total {
-				return at + 10*time.Millisecond, n
+				return at + 10*time.Millisecond, units
 			}
 		}
 	}
