@@ -14,9 +14,8 @@ import (
 // among all callers of that host. While the host has refused nothing, it bounds
 // only how many tries are under way at once. From the first 429 on it paces tries
 // at a rate that it learns, in the order in which their calls came, and forgets
-// the rate once that binds nobody, or once it has turned out that the host refuses
-// by chance. While the host refuses everything or cannot be reached, one try at a
-// time asks whether it is back.
+// the rate once that binds nobody. While the host refuses everything or cannot be
+// reached, one try at a time asks whether it is back.
 //
 // The zero Gate is ready. It must not be copied, nor its fields be changed, once
 // used; its methods may be called by many goroutines at once. It keeps no
@@ -142,7 +141,7 @@ func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.
 	if p.came.IsZero() {
 		p.came = now
 	}
-	w := &waiter{pass: *p, key: g.place(p.arrival, refused), since: now, budget: budget, ready: make(chan struct{})}
+	w := &waiter{pass: *p, key: place(p.arrival, refused), since: now, budget: budget, ready: make(chan struct{})}
 	g.queue.add(w)
 	g.ends = earlier(g.ends, g.end(w))
 	g.pump(now)

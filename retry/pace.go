@@ -18,19 +18,6 @@ const (
 	quiet     = 100 * time.Millisecond // if nothing is heard for so long meanwhile
 	collapse  = 32                     // or if there are so many
 
-	memory   = 64                     // outcomes that the share of refusals is taken of
-	evidence = 8                      // as few as it may be taken of
-	soon     = 800 * time.Millisecond // a time shut that refusals by chance may take
-	bearable = 0.02                   // of refusals, for which no rate is tried,
-	chances  = 3                      // and times that more are borne
-
-	doubtful = 8.0                    // the lowest rate that is doubted, or five times as much a while ago
-	recently = 10 * time.Minute       // that
-	atOnce   = 150 * time.Millisecond // a time shut after which it is
-	echo     = 100 * time.Millisecond // of calls at the rate are a volley
-	leap     = 4                      // of the rate after one that succeeds
-	rest     = 5 * time.Second        // after one that fails; four times as long after each further one
-
 	searchRate = 20.0             // per second: where the search for a rate begins
 	lowest     = 0.1              // the lowest rate that is believed
 	highest    = 100_000.0        // a rate above which is none
@@ -51,9 +38,6 @@ const (
 // and the last such: at both the host had hardly anything to give, so in between
 // it gave all it could, whatever kind of window or bucket it counts with. From
 // there the rate rises, first slowly and then, if nothing happens, ever faster.
-//
-// Some hosts refuse by chance, whatever the rate. That shows in that few are
-// refused of the tries around a refusal; see chance and doubt.
 type pace struct {
 	epoch    uint32    // since when a try must have begun for its outcome to teach anything
 	answered int       // tries since the last measurement, or since the host was idle
@@ -81,19 +65,6 @@ type pace struct {
 	doubling float64   // seconds in which the search doubles the rate
 	recent   float64   // answers, counting the less the longer ago
 	counted  time.Time // recent
-
-	taken, turned float64   // tries taken and refused, counting the less the more came after
-	weighed       int       // how many those were
-	chances       int       // times in a row that a refusal seemed to be chance
-	chanced       time.Time // the first of them
-	random        time.Time // until when refusals are known to come at any rate
-
-	volley bool      // tries are under way that are to show whether the rate matters
-	size   int       // of it
-	free   int       // tries of it still to be sent
-	rested time.Time // the earliest for the next one
-	vain   int       // that failed
-	big    time.Time // the last measurement that showed a client of some size
 }
 
 func (p *pace) unlimited() bool { return p.rate == 0 && !p.shut }
@@ -108,7 +79,7 @@ func (p *pace) due(now time.Time) time.Duration {
 	case p.rate > 0 && p.base > 0 && now.Sub(p.since) > forget && now.Sub(p.pressed) > forget:
 		p.unlimit()
 	}
-	if p.rate == 0 || p.free > 0 {
+	if p.rate == 0 {
 		return 0
 	}
 	return p.next.Sub(now)
@@ -119,8 +90,6 @@ func (p *pace) begin(now time.Time, waited time.Duration) {
 	switch {
 	case p.shut:
 		p.probing, p.probed = true, now
-	case p.free > 0:
-		p.free--
 	case p.rate > 0:
 		if waited > 0 { // the rate binds, and so may rise
 			p.rise(min(now.Sub(p.pressed), waited).Seconds())
@@ -141,11 +110,6 @@ func (p *pace) idle(now time.Time) {
 
 // plain is answer, where nothing is limited.
 func (p *pace) plain() {
-	p.weigh(&p.taken)
-	p.count()
-}
-
-func (p *pace) count() {
 	p.answered++
 	p.failures = 0
 	if p.brisk++; p.brisk%64 == 0 { // without a look at the clock, most of the time
@@ -157,15 +121,13 @@ func (p *pace) count() {
 }
 
 func (p *pace) answer(now time.Time, by pass) {
-	p.weigh(&p.taken)
-	p.judge(now)
 	if by.epoch != p.epoch {
 		return
 	}
 	if p.shut {
 		p.open(now)
 	}
-	p.count()
+	p.plain()
 	p.flowing(now)
 }
 
@@ -210,14 +172,6 @@ func (p *pace) fail(now time.Time, by pass) {
 
 func (p *pace) throttle(now time.Time, by pass) {
 	p.failures = 0
-	if p.rate == 0 && !p.shut && by.epoch == p.epoch && now.After(p.random) {
-		p.taken, p.turned, p.weighed = 0, 0, 0 // what was taken before may be what has exhausted the host
-		if !p.random.IsZero() {
-			p.random, p.vain = time.Time{}, 0
-		}
-	}
-	p.weigh(&p.turned)
-	p.judge(now)
 	switch {
 	case by.epoch != p.epoch: // it was under way at a refusal already known
 	case by.probe:
@@ -226,27 +180,10 @@ func (p *pace) throttle(now time.Time, by pass) {
 	case p.rate == 0:
 		p.refused = true
 		p.close(now, firstPause)
-	case p.doubts(now) && p.base < doubtful:
-		p.refused = true
-		p.close(now, firstPause/2) // for what comes much later says nothing
 	default:
 		p.refused = true
 		p.close(now, max(firstPause/2, p.interval()))
 	}
-}
-
-// weigh counts one more of the tries taken or refused.
-func (p *pace) weigh(one *float64) {
-	p.taken *= 1 - 1.0/memory
-	p.turned *= 1 - 1.0/memory
-	*one++
-	p.weighed++
-}
-
-// scattered reports that but few tries were refused around a refusal. An exhausted
-// host refuses nearly all of them.
-func (p *pace) scattered() bool {
-	return p.weighed >= evidence && p.taken >= 2*p.turned
 }
 
 func (p *pace) close(now time.Time, pause time.Duration) {
@@ -286,18 +223,8 @@ func (p *pace) open(now time.Time) {
 	switch {
 	case !p.refused || p.failures >= breakdown: // a time that tells nothing of the rate
 		p.since = p.since.Add(now.Sub(p.shutAt))
-	case p.volley && p.succeeds(): // so far
-		p.free = p.size - p.weighed
-	case p.chance(now):
 	case p.rate > 0:
-		again := p.first && p.doubts(now) && now.Sub(p.shutAt) < atOnce
-		if p.volley {
-			p.failedVolley(now)
-		}
 		p.measure(now)
-		if again {
-			p.doubt()
-		}
 	default:
 		p.search(now)
 	}
@@ -308,93 +235,12 @@ func (p *pace) open(now time.Time) {
 	}
 }
 
-// chance reports refusals of a host that nothing limited, and that seem not to be
-// the answer to our rate: few of those around, and now it takes calls again. So
-// nothing is limited then either; unless there are too many such, as it might be
-// that a rate helps.
-func (p *pace) chance(now time.Time) bool {
-	switch {
-	case p.rate > 0 || now.Sub(p.shutAt) > soon:
-		p.chances = 0
-		return false
-	case now.Before(p.random) && p.taken >= p.turned:
-		return true
-	case !p.scattered():
-		p.chances = 0
-		return false
-	}
-	if p.chances++; p.chances == 1 || now.Sub(p.chanced) > forget {
-		p.chances, p.chanced = 1, now
-		p.answered, p.since = 0, now
-	}
-	if p.chances > chances && float64(p.chances) > bearable*float64(p.answered) {
-		p.rate, p.lessons, p.chances = float64(p.answered)/now.Sub(p.since).Seconds(), 0, 0
-		p.recent, p.counted = 0, now
-		p.measure(now)
-	}
-	return true
-}
-
-// doubt begins a volley: a few tries go at once, as the host refused one at a rate
-// that it bore before and took the next. An exhausted host refuses nearly all of
-// them. If this one does not, it refuses by chance, and the rate leaps; from where
-// a volley would be too large, it is given up. A volley that fails is a waste, so
-// each makes the next one rarer.
-func (p *pace) doubt() {
-	n := max(evidence, int(p.base*echo.Seconds()))
-	if n > memory {
-		return // so many tries say little, and the rate is no small one
-	}
-	p.volley, p.size, p.free = true, n, n
-	p.taken, p.turned, p.weighed = 0, 0, 0
-}
-
-// doubts reports that there may be a volley: the client is no small one among
-// many, and the last volley that failed is long ago.
-func (p *pace) doubts(now time.Time) bool {
-	return p.base > 0 && p.rate <= p.base && (p.base >= doubtful || now.Sub(p.big) < recently) && now.After(p.rested)
-}
-
-// judge ends the volley once the outcomes of its tries are known.
-func (p *pace) judge(now time.Time) {
-	if !p.volley || p.weighed < p.size {
-		return
-	}
-	p.volley, p.free = false, 0
-	if p.succeeds() {
-		p.vain = max(0, p.vain-1)
-		p.refused = false // which there is nothing to be learnt from
-		p.base *= leap
-		p.rate, p.pressing = p.base, 0
-		p.answered, p.since = 0, now
-		if p.base*echo.Seconds() > memory {
-			p.random = now.Add(forget)
-			p.unlimit()
-		}
-		return
-	}
-	p.failedVolley(now)
-}
-
-// succeeds tolerates three of eight, and no fourth: so 20 % by chance pass.
-func (p *pace) succeeds() bool { return p.turned < 3.5/8*float64(p.size) }
-
-func (p *pace) failedVolley(now time.Time) {
-	p.volley, p.free = false, 0
-	p.rested = now.Add(rest << (2 * p.vain))
-	p.vain = min(p.vain+1, 3)
-}
-
 // search begins after the first refusal. What went before was faster than the
 // host can bear for long; so the rate begins low, and doubles until the next
 // refusal. Where the host has been shut for longer than a bucket is, it counts in
 // windows, and what it took on the whole is a better beginning; to double slowly
 // from there leaves something for other clients.
 func (p *pace) search(now time.Time) {
-	if now.Before(p.random) { // it was not chance after all
-		p.random = time.Time{}
-		p.failedVolley(now)
-	}
 	p.rate, p.base, p.lessons = searchRate, 0, 0
 	p.recent, p.counted = 0, now
 	shut := now.Sub(p.shutAt)
@@ -412,9 +258,6 @@ func (p *pace) search(now time.Time) {
 func (p *pace) measure(now time.Time) {
 	measured := (float64(p.answered) + prior) / (now.Sub(p.since).Seconds() + prior/p.rate)
 	p.base = max(lowest, min(p.rate, max(measured, p.flow(now)/p.span())))
-	if p.base >= 5*doubtful {
-		p.big = now
-	}
 	p.rate = keep * p.base
 	p.lessons++
 	p.answered, p.since, p.pressing = 0, now, 0
@@ -469,7 +312,7 @@ func (p *pace) rise(seconds float64) {
 	}
 }
 
-func (p *pace) unlimit() { p.rate, p.base, p.volley, p.free = 0, 0, false, 0 }
+func (p *pace) unlimit() { p.rate, p.base = 0, 0 }
 
 func (p *pace) interval() time.Duration { return time.Duration(float64(time.Second) / p.rate) }
 

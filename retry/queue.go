@@ -20,24 +20,18 @@ type waiter struct {
 }
 
 // place is a call's in the queue: that of its arrival, also after a refusal, so
-// that it loses nothing. If it is refused again and again, ever more others go
-// first, so that one which the host will not have does not keep out those that it
-// would; but no more than go in a time, so that a heavy one gets in too.
-func (g *Gate) place(arrival uint64, refused int) uint64 {
-	if refused < 2 || len(g.queue) == 0 {
+// that it loses nothing. If it is refused again and again, ever more of those that
+// came later go first, so that one which the host will not have does not keep out
+// those that it would.
+func place(arrival uint64, refused int) uint64 {
+	if refused == 0 {
 		return arrival
 	}
-	others := uint64(1)<<min(refused-1, 10) - 1
-	if g.pace.rate > 0 {
-		others = min(others, uint64(1+g.pace.rate*setBack.Seconds()))
-	}
-	return max(arrival, g.queue[0].key+others)
+	return arrival + 1<<min(refused-1, 20) - 1
 }
 
 // behind is how many later calls go before one whose try failed.
 const behind = 1000
-
-const setBack = 5 * time.Second // the longest of a call that is refused again and again
 
 // pump lets in whose turn has come and sees to it that it is called again when
 // the next one's turn comes by time alone; g.mu is held.

@@ -88,7 +88,7 @@ func rows() []row {
 		return row{scene{
 			name: "100 clients, 5 min; " + name, vault: v, clients: 100, callers: 20,
 			duration: 5 * time.Minute, learnt: time.Minute,
-		}, 0.12, ratio, 10, 0}
+		}, 0.10, ratio, 4, 0}
 	}
 	one := func(name string, v func() *vault, d time.Duration, ratio float64) row {
 		return row{scene{name: "1 client, 2,000 callers; " + name, vault: v, clients: 1, callers: 2000, duration: d}, 0.05, ratio, 0, 0}
@@ -104,12 +104,12 @@ func rows() []row {
 	steady := scene{name: "10 clients, 160 calls/s in all, 5 min; windows of 10 s", vault: window(200, ten), clients: 10, callers: 50, every: 3 * second, duration: 5 * time.Minute}
 	thousand := row{scene{name: "1,000 clients, 5 min; windows of 10 s", vault: window(200, ten), clients: 1000, callers: 2, duration: 5 * time.Minute, learnt: time.Minute}, 0.40, 1.1, 0, 0}
 	return []row{
-		burst("windows of 1 s", window(200, second), 0.05, 1.3),
-		burst("windows of 1 s, refusals count", strict(window(200, second)), 0.05, 1.3),
+		burst("windows of 1 s", window(200, second), 0.05, 1.15),
+		burst("windows of 1 s, refusals count", strict(window(200, second)), 0.05, 1.15),
 		burst("windows of 10 s", window(200, ten), 0.05, 1.6),
 		burst("a bucket of 1 s", filling(200, second), 0.05, 1.15),
-		burst("a bucket of 1 s, refusals count", strict(filling(200, second)), 0.10, 1.3),
-		burst("a bucket of 50 ms", filling(200, second/20), 0.05, 1.4),
+		burst("a bucket of 1 s, refusals count", strict(filling(200, second)), 0.05, 1.15),
+		burst("a bucket of 50 ms", filling(200, second/20), 0.05, 1.2),
 		burst("a sliding second", sliding(200, second), 0.15, 1.6),
 		burst("a sliding 10 s", sliding(200, ten), 0.05, 1.8),
 		burst("a sliding 10 s, refusals count", strict(sliding(200, ten)), 0.07, 3),
