@@ -50,7 +50,6 @@ type pace struct {
 	shut    bool
 	shutAt  time.Time
 	refused bool          // shut by a 429
-	first   bool          // no probe has failed yet
 	until   time.Time     // the next probe
 	pause   time.Duration // before it
 	probing bool
@@ -188,7 +187,7 @@ func (p *pace) throttle(now time.Time, by pass) {
 
 func (p *pace) close(now time.Time, pause time.Duration) {
 	p.epoch++
-	p.shut, p.probing, p.first, p.shutAt = true, false, true, now
+	p.shut, p.probing, p.shutAt = true, false, now
 	p.pause, p.until = pause, now.Add(jitter(pause))
 }
 
@@ -198,14 +197,12 @@ func (p *pace) lengthen(now time.Time) {
 	if !p.shut {
 		return // a probe that another one overtook
 	}
-	p.probing, p.first = false, false
+	p.probing = false
 	p.pause = p.pause * 4 / 3
 	longest := min(lastPause, max(longPause, now.Sub(p.shutAt)/8))
 	if p.rate > 0 {
 		p.pause += p.interval()
 		longest = max(longest, min(term, 4*p.interval()))
-	} else {
-		p.pause += firstPause
 	}
 	p.pause = min(p.pause, longest)
 	p.until = now.Add(jitter(p.pause))
@@ -294,7 +291,7 @@ func (p *pace) rise(seconds float64) {
 		p.rate = min(highest, p.rate*math.Exp2(seconds/p.doubling))
 		return
 	}
-	length := max(term.Seconds()*min(1, max(0.5, 20/p.base)), 10/p.base) * min(1, 0.15*math.Exp2(float64(p.lessons-1)))
+	length := max(term.Seconds(), 10/p.base) * min(1, 0.15*math.Exp2(float64(p.lessons-1)))
 	step := min(0.8, max(0.05, 0.05*math.Sqrt(20/p.base)))
 	before := max(1, p.pressing/length)
 	p.pressing += seconds
