@@ -230,7 +230,7 @@ func proxyScenarios() []scenario {
 			address := nettest.Listen(s, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 			return s.fromOwn("contoso.vault.azure.net", func(o *akv.Options) {
 				throughProxy("http://" + address)(o)
-				o.Timeouts = akv.Timeouts{Dial: 50 * time.Millisecond, TLS: 50 * time.Millisecond}
+				o.Timeouts = akv.Timeouts{Dial: 300 * time.Millisecond, TLS: 100 * time.Millisecond}
 			})
 		}),
 		row("a proxy that garbles its answer", ekm.PhaseProxy, 0, nil, "malformed HTTP", tunnel("what is a Content-Length?\r\n\r\n")),

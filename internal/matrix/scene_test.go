@@ -181,7 +181,7 @@ func once(o *akv.Options) { o.Retry = retry.Policy{Attempts: 1} }
 // impatient gives up soon, for what never comes in real time.
 func impatient(o *akv.Options) {
 	once(o)
-	o.Timeouts.Try = 100 * time.Millisecond
+	o.Timeouts.Try = 400 * time.Millisecond
 }
 
 var trusted = sync.OnceValue(nettest.NewAuthority)

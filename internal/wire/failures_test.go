@@ -45,7 +45,7 @@ func TestNothingGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := runtime.NumGoroutine()
 			client := newClient(t, nil)
-			client.Timeouts.Try = 30 * time.Millisecond
+			client.Timeouts.Try = 150 * time.Millisecond
 			_, err := do(t, client, get(address))
 			require.Error(t, err)
 			assert.True(t, nettest.Settles(func() bool { return runtime.NumGoroutine() <= before+1 }), "but for the listener's own")
@@ -124,7 +124,7 @@ func TestHandshakeFailures(t *testing.T) {
 	t.Run("hang", func(t *testing.T) {
 		address := nettest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 		client := newClient(t, nil)
-		client.Timeouts.Try = 30 * time.Millisecond
+		client.Timeouts.Try = 150 * time.Millisecond
 		_, err := do(t, client, get(address))
 		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseTLS, ekm.Vault, address})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
@@ -216,7 +216,7 @@ func TestReplies(t *testing.T) {
 			address := nettest.ListenTLS(t, trusted().Config(t), nettest.Replying(c.reply, c.hang))
 			client := newClient(t, nil)
 			if c.hang && c.code != 3120 {
-				client.Timeouts.Try = 100 * time.Millisecond
+				client.Timeouts.Try = 400 * time.Millisecond
 			}
 			_, err := do(t, client, get(address))
 			failed(t, err, want{c.code, c.phase, ekm.Vault, address})

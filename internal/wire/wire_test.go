@@ -120,7 +120,7 @@ func TestProxy(t *testing.T) {
 			address := nettest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 			u := &url.URL{Scheme: scheme, User: url.UserPassword("someone", password), Host: address}
 			client := newClient(t, wire.NewTransport(func(*url.URL) (*url.URL, error) { return u, nil },
-				wire.Timeouts{Dial: 30 * time.Millisecond, TLS: 30 * time.Millisecond}, wire.Limits{}))
+				wire.Timeouts{Dial: 300 * time.Millisecond, TLS: 100 * time.Millisecond}, wire.Limits{}))
 			before := runtime.NumGoroutine()
 			_, err := do(t, client, get(target))
 			failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseProxy, ekm.Proxy, address}, password)
