@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -254,6 +255,12 @@ func ExampleParse() {
 	k, err := jwk.Parse([]byte(ecKey("P-256", x256, y256)))
 	fmt.Printf("%s %s %d %T %v\n", k.Name, k.Type, k.Bits, k.Public, err)
 	// Output: k EC 256 *ecdsa.PublicKey <nil>
+}
+
+func ExampleParseNamed() {
+	_, err := jwk.ParseNamed([]byte(ecKey("P-256", x256, y256)), "other", "")
+	fmt.Println(errors.Is(err, ekm.ErrorGetKeyByNameExtractKeyUri))
+	// Output: true
 }
 
 func ExampleParsePage() {

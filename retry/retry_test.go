@@ -314,3 +314,15 @@ func ExamplePolicy_Do() {
 	fmt.Println(tries, err)
 	// Output: 2 <nil>
 }
+
+func ExampleAfter() {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for _, value := range []string{"30", "1.5", "Thu, 01 Jan 2026 12:01:00 GMT"} {
+		wait, ok := retry.After(http.Header{"Retry-After": {value}}, now)
+		fmt.Println(wait, ok)
+	}
+	// Output:
+	// 30s true
+	// 1.5s true
+	// 1m0s true
+}
