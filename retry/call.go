@@ -70,9 +70,13 @@ func (c *call) once(ctx context.Context, try func(context.Context) error) (held 
 	c.tries++
 	var seen outcome
 	start := time.Now()
+	if c.pass.came.IsZero() {
+		c.pass.came = start
+	}
 	defer func() { // also if try panics
-		c.took = time.Since(start)
-		held = c.gate.leave(&c.pass, seen, c.Cap)
+		end := time.Now()
+		c.took = end.Sub(start)
+		held = c.gate.leave(end, &c.pass, seen, c.Cap)
 	}()
 	if c.Try > 0 {
 		bounded, cancel := context.WithTimeout(ctx, c.Try)
@@ -102,10 +106,17 @@ func (c *call) mayTry(e *ekm.Error, held bool) bool {
 // backOff waits before the next try, unless the gate will see to that.
 func (c *call) backOff(ctx context.Context, held bool) error {
 	wait := min(c.last.RetryAfter, c.Cap)
-	if !held {
+	// At a gate, a 429 means that others are served. A call that is heavier than
+	// they needs many tries, so that it must not rest for long.
+	alone := c.gate != nil && c.last.Status == http.StatusTooManyRequests
+	switch {
+	case held:
+	case alone:
+		wait = c.wait(min(c.failed+c.refused, 4), wait)
+	default:
 		wait = c.wait(c.failed+c.refused, wait)
 	}
-	if deadline, ok := ctx.Deadline(); ok && wait > 0 {
+	if deadline, ok := ctx.Deadline(); ok && wait > 0 && !(alone && c.last.RetryAfter == 0) {
 		if wait = c.fit(wait, time.Until(deadline)); wait <= 0 {
 			return c.err
 		}
@@ -113,7 +124,7 @@ func (c *call) backOff(ctx context.Context, held bool) error {
 	if held {
 		return nil
 	}
-	if c.gate == nil || c.last.Status != http.StatusTooManyRequests { // at a gate, such a 429 means that others are served
+	if !alone {
 		if c.spent += wait; c.spent > c.Budget {
 			return c.err
 		}
@@ -151,7 +162,7 @@ func (c *call) turn(ctx context.Context) error {
 	if c.gate == nil {
 		return nil
 	}
-	w, err := c.gate.enter(&c.pass, c.refused, c.Budget)
+	w, err := c.gate.enter(&c.pass, c.Budget)
 	if err != nil {
 		return c.overrun(err)
 	}
@@ -201,6 +212,6 @@ func (c *call) givenUp(refusal *ekm.Error) error {
 		Code: refusal.Code, Party: refusal.Party, Phase: refusal.Phase, Host: refusal.Host, Status: refusal.Status,
 		ServiceCode: refusal.ServiceCode, InnerCode: refusal.InnerCode, AADSTS: refusal.AADSTS, Message: refusal.Message,
 		Region: refusal.Region, RetryAfter: refusal.RetryAfter, Time: time.Now(),
-		Err: fmt.Errorf("not tried: for %v the host has refused all other calls", c.Budget),
+		Err: fmt.Errorf("not tried: for %v the host has answered nobody", c.Budget),
 	}
 }

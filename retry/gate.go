@@ -37,8 +37,9 @@ type Gate struct {
 	inFlight int
 	resting  int         // calls in a back-off of their own
 	timer    *time.Timer // runs while calls wait for the time to come; nil before the first
-	refusal  *ekm.Error  // the last one while shut
-	ends     time.Time   // not after the first end of a waiter's budget, if the host stays shut
+	refusal  *ekm.Error  // the last one, or failure
+	heard    time.Time   // the last answer
+	ends     time.Time   // not after the first end of a waiter's budget, if the host answers nobody
 	stats    Stats
 }
 
@@ -65,10 +66,12 @@ func (g *Gate) Stats() Stats {
 // A pass is what a call holds while the gate has let it in.
 type pass struct {
 	arrival uint64    // the call's number, from 1; it keeps it from try to try
-	came    time.Time // when it first had to wait
+	came    time.Time // when its first try began or it first had to wait
 	tried   bool      // before, or by now
 	epoch   uint32    // of the pace, when the try began
 	probe   bool      // the one try that asks whether a shut host is back
+	denied  int       // 429s
+	place   uint64    // in the queue: the lowest goes first; at first the arrival
 }
 
 // An outcome is what a try says about its host.
@@ -111,16 +114,17 @@ func outcomeOf(ctx context.Context, err error) outcome {
 
 // enter lets a call in at once, filling in its pass, or puts it into the queue
 // and returns it as one that waits.
-func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.Error) {
+func (g *Gate) enter(p *pass, budget time.Duration) (*waiter, *ekm.Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if p.arrival == 0 {
 		g.arrivals++
-		if p.arrival = g.arrivals; p.tried {
-			p.arrival += behind
+		p.arrival, p.place = g.arrivals, g.arrivals
+		if p.tried {
+			p.place += behind // those who have not been tried go first, lest the host be judged by one request
 		}
 	}
-	if len(g.queue) == 0 && g.inFlight < g.window() {
+	if len(g.queue) == 0 && g.inFlight < g.window() && !g.pace.doubtful() {
 		if g.pace.unlimited() { // without a look at the clock, most of the time
 			if g.inFlight == 0 {
 				g.pace.idle(time.Now())
@@ -141,7 +145,7 @@ func (g *Gate) enter(p *pass, refused int, budget time.Duration) (*waiter, *ekm.
 	if p.came.IsZero() {
 		p.came = now
 	}
-	w := &waiter{pass: *p, key: place(p.arrival, refused), since: now, budget: budget, ready: make(chan struct{})}
+	w := &waiter{pass: *p, since: now, budget: budget, ready: make(chan struct{})}
 	g.queue.add(w)
 	g.ends = earlier(g.ends, g.end(w))
 	g.pump(now)
@@ -158,24 +162,43 @@ func (g *Gate) begin(p *pass) {
 	p.epoch, p.probe = g.pace.epoch, g.pace.shut
 }
 
-// leave takes note of a try that is over. held says that the call, if it failed,
-// need not wait but for its turn: the gate knows when another try has a chance.
-// That is so while it is shut, and after a 429 without a time to wait. longest
-// bounds the time that the host may ask for. A call whose try failed loses its
-// place, so that p is changed; one that was throttled keeps it, for it would
-// have been served.
-func (g *Gate) leave(p *pass, o outcome, longest time.Duration) (held bool) {
+// leave takes note of a try that ended at a time. held says that the call, if it
+// failed, need not wait but for its turn: the gate knows when another try has a
+// chance. That is so while it is shut, and after a 429 without a time to wait,
+// if that says more of the host than of the call. longest bounds the time that the
+// host may ask for. A call whose try failed loses its place, so that p is changed;
+// one that was throttled keeps it, for it would have been served.
+func (g *Gate) leave(ended time.Time, p *pass, o outcome, longest time.Duration) (held bool) {
 	if g == nil {
 		return false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inFlight--
+	if o.kind == answered || o.kind == troubled && !p.probe {
+		g.heard = ended
+	}
 	if o.kind == answered && g.pace.unlimited() && len(g.queue) == 0 {
 		g.pace.plain()
 		return false
 	}
 	now := time.Now()
+	stubborn := o.kind == throttled && p.denied >= often && !p.probe
+	g.learn(now, p, o, stubborn)
+	if o.kind != answered && o.kind != throttled {
+		p.arrival = 0 // it comes anew
+	}
+	if o.err != nil && g.pace.doubtful() {
+		g.pace.asked(now, min(o.err.RetryAfter, longest))
+		copied := *o.err
+		g.refusal = &copied
+	}
+	g.pump(now)
+	return o.err != nil && !stubborn && (g.pace.shut || o.kind == throttled && o.err.RetryAfter == 0)
+}
+
+// learn tells the pace what came of a try; g.mu is held.
+func (g *Gate) learn(now time.Time, p *pass, o outcome, stubborn bool) {
 	switch o.kind {
 	case silent:
 		g.pace.silent(*p)
@@ -185,22 +208,15 @@ func (g *Gate) leave(p *pass, o outcome, longest time.Duration) (held bool) {
 		g.pace.fail(now, *p)
 	case throttled:
 		g.stats.Throttled++
-		g.pace.throttle(now, *p)
+		if !stubborn {
+			g.pace.throttle(now, *p)
+			g.setBack(p)
+		}
 	case troubled:
 		g.pace.trouble(now, *p)
 	case unreached:
 		g.pace.miss(now, *p)
 	}
-	if o.kind != answered && o.kind != throttled {
-		p.arrival = 0 // those who have not been tried go first, lest the host be judged by one request
-	}
-	if o.err != nil && g.pace.shut {
-		g.pace.asked(now, min(o.err.RetryAfter, longest))
-		copied := *o.err
-		g.refusal = &copied
-	}
-	g.pump(now)
-	return o.err != nil && (g.pace.shut || o.kind == throttled && o.err.RetryAfter == 0)
 }
 
 // full is the budget of calls that wait.
@@ -223,7 +239,7 @@ func (g *Gate) window() int {
 	if n <= 0 {
 		n = 128
 	}
-	return min(4*n, max(n, g.pace.brisk/16))
+	return max(n, min(g.pace.brisk/16, 4*n))
 }
 
 var errWaiting = errors.New("as many calls as may wait at once for the same host do")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -275,24 +276,68 @@ func TestGateBudget(t *testing.T) {
 	}
 }
 
-// A rate that binds nobody any more is forgotten.
+// A rate that binds nobody any more is forgotten after half a minute.
 func TestGateForgets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var g retry.Gate
-		answers := []int{429, 200, 429, 200, 200}
-		for n := range 5 {
-			_ = g.Do(t.Context(), retry.Policy{Attempts: 1}, true, slow(func() error {
-				if answers[n] != 200 {
-					return status(answers[n])
+	for wait, forgotten := range map[time.Duration]bool{29 * time.Second: false, 31 * time.Second: true} {
+		synctest.Test(t, func(t *testing.T) {
+			var g retry.Gate
+			for _, n := range []int{429, 200, 429, 200} {
+				_ = g.Do(t.Context(), retry.Policy{Attempts: 1}, true, slow(func() error {
+					if n != 200 {
+						return status(n)
+					}
+					return nil
+				}))
+			}
+			assert.NotZero(t, g.Stats().Rate)
+			time.Sleep(wait)
+			assert.NoError(t, g.Do(t.Context(), retry.Policy{}, true, slow(fine)))
+			assert.Equal(t, forgotten, g.Stats().Rate == 0)
+		})
+	}
+}
+
+// What a Retry-After asks for is kept to, up to the policy's cap.
+func TestGateRetryAfter(t *testing.T) {
+	for asked, want := range map[time.Duration]time.Duration{
+		3 * time.Second: 3 * time.Second, 20 * time.Second: 20 * time.Second, time.Hour: time.Minute,
+	} {
+		for _, n := range []int{429, 503} {
+			synctest.Test(t, func(t *testing.T) {
+				var g retry.Gate
+				start := time.Now()
+				var tries []time.Duration
+				require.NoError(t, g.Do(t.Context(), retry.Policy{Budget: time.Hour}, true, slow(func() error {
+					if tries = append(tries, time.Since(start)); len(tries) == 4 {
+						return nil
+					}
+					e := status(n)
+					e.RetryAfter = asked
+					return e
+				})))
+				for i := range tries[1:] {
+					assert.InDelta(t, want.Seconds(), (tries[i+1] - tries[i]).Seconds(), 0.8, tries)
+					assert.GreaterOrEqual(t, tries[i+1]-tries[i], want)
 				}
-				return nil
-			}))
+			})
 		}
-		assert.NotZero(t, g.Stats().Rate)
-		time.Sleep(time.Minute)
-		assert.NoError(t, g.Do(t.Context(), retry.Policy{}, true, slow(fine)))
-		assert.Zero(t, g.Stats().Rate)
-	})
+	}
+}
+
+// Any bound of the tries under way is a bound, be it as large as can be.
+func TestGateInFlight(t *testing.T) {
+	for _, n := range []int{1, 5, math.MaxInt/4 + 1, math.MaxInt} {
+		synctest.Test(t, func(t *testing.T) {
+			g := retry.Gate{InFlight: n}
+			var wg sync.WaitGroup
+			for range 100 {
+				wg.Go(func() { assert.NoError(t, g.Do(t.Context(), retry.Policy{}, true, slow(fine))) })
+			}
+			synctest.Wait()
+			assert.Equal(t, min(n, 100), g.Stats().InFlight)
+			wg.Wait()
+		})
+	}
 }
 
 // A try that panics gives its place back.

@@ -6,7 +6,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -93,6 +95,24 @@ func TestGateProbesRotate(t *testing.T) {
 	})
 }
 
+// While all are refused, all ask in turn.
+func TestGateRefusedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var g retry.Gate
+		var tries [3]int
+		var wg sync.WaitGroup
+		for n := range tries {
+			wg.Go(func() { _ = g.Do(ctx, retry.Policy{}, true, slow(func() error { tries[n]++; return status(429) })) })
+		}
+		wg.Wait()
+		least, most := slices.Min(tries[:]), slices.Max(tries[:])
+		assert.Greater(t, least, 5)
+		assert.LessOrEqual(t, most-least, 2, tries)
+	})
+}
+
 // A client that is never idle learns its limit no dearer than another.
 func TestGateBurstOfABusyClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -166,6 +186,108 @@ func TestGateBudgetOfOne(t *testing.T) {
 			assert.InDelta(t, 120, time.Since(start).Seconds(), 1)
 		})
 	}
+}
+
+// A host that takes calls and never answers ends them at their budget, give or
+// take the try under way.
+func TestGateHangs(t *testing.T) {
+	for _, inFlight := range []int{1, 2, 128} {
+		for _, callers := range []int{1, 2, 5, 300} {
+			for _, try := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
+				synctest.Test(t, func(t *testing.T) {
+					g := retry.Gate{InFlight: inFlight}
+					var wg sync.WaitGroup
+					start := time.Now()
+					for range callers {
+						wg.Go(func() {
+							err := g.Do(t.Context(), retry.Policy{Attempts: 1000}, true, func(context.Context) error {
+								time.Sleep(try)
+								return network(ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, os.ErrDeadlineExceeded)
+							})
+							assert.ErrorIs(t, err, ekm.ErrorHttpGetResponseCode)
+							assert.GreaterOrEqual(t, time.Since(start), 2*time.Minute)
+						})
+					}
+					wg.Wait()
+					assert.LessOrEqual(t, time.Since(start), 2*time.Minute+try+time.Second)
+				})
+			}
+		}
+	}
+}
+
+// Calls that came at different times end at different times, each at its own.
+func TestGateManyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g retry.Gate
+		var wg sync.WaitGroup
+		for range 50 * 200 {
+			wg.Go(func() {
+				start := time.Now()
+				err := g.Do(t.Context(), retry.Policy{}, true, slow(func() error {
+					return network(ekm.ErrorHttpAttemptConnect, ekm.PhaseDial, io.EOF)
+				}))
+				assert.ErrorIs(t, err, ekm.ErrorHttpAttemptConnect)
+				assert.InDelta(t, 120, time.Since(start).Seconds(), 0.2)
+			})
+			time.Sleep(time.Second / 50)
+		}
+		wg.Wait()
+		assert.Zero(t, g.Stats().Waiting)
+	})
+}
+
+// A connection that breaks under many calls is one failure of the host, not many:
+// the next call does not wait.
+func TestGateBrokenConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g retry.Gate
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				_ = g.Do(t.Context(), retry.Policy{Attempts: 1}, true, slow(func() error {
+					return network(ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, io.ErrUnexpectedEOF)
+				}))
+			})
+		}
+		wg.Wait()
+		assert.False(t, g.Stats().Shut)
+		start := time.Now()
+		require.NoError(t, g.Do(t.Context(), retry.Policy{}, true, slow(fine)))
+		assert.Equal(t, 10*time.Millisecond, time.Since(start))
+	})
+}
+
+// A call that the host will not have lives as long as its context, while others are
+// served, and costs few requests where these are few.
+func TestGateRefusedAmongFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g retry.Gate
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		start := time.Now()
+		var refused, served atomic.Int64
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			err := g.Do(ctx, retry.Policy{}, true, slow(func() error { refused.Add(1); return status(429) }))
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
+		})
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_ = g.Do(ctx, retry.Policy{}, true, slow(func() error {
+					if time.Since(start) < 5*time.Second {
+						return status(429) // both are, to begin with
+					}
+					served.Add(1)
+					return nil
+				}))
+			}
+		})
+		wg.Wait()
+		assert.Less(t, refused.Load(), int64(150)) // one in two seconds
+		assert.Greater(t, served.Load(), int64(1000))
+	})
 }
 
 // A back-off of the call's own is cut to fit before its deadline.

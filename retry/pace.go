@@ -66,6 +66,9 @@ type pace struct {
 	counted  time.Time // recent
 }
 
+// doubtful reports that the last news of the host was a failure, or is that it is shut.
+func (p *pace) doubtful() bool { return p.shut || p.failures > 0 }
+
 func (p *pace) unlimited() bool { return p.rate == 0 && !p.shut }
 
 // due is the time until the next try may begin.

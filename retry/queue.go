@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"cmp"
 	"container/heap"
 	"math"
 	"time"
@@ -11,37 +12,46 @@ import (
 // A waiter is a call in the queue of its gate.
 type waiter struct {
 	pass
-	key     uint64 // its place: the lowest goes first
-	index   int    // in the queue; -1: no longer there
+	index   int // in the queue; -1: no longer there
 	since   time.Time
 	budget  time.Duration
 	ready   chan struct{} // closed once it was let in or refused
 	refusal *ekm.Error    // why it was refused
 }
 
-// place is a call's in the queue: that of its arrival, also after a refusal, so
-// that it loses nothing. If it is refused again and again, ever more of those that
-// came later go first, so that one which the host will not have does not keep out
-// those that it would.
-func place(arrival uint64, refused int) uint64 {
-	if refused == 0 {
-		return arrival
-	}
-	return arrival + 1<<min(refused-1, 20) - 1
-}
+const (
+	behind = 1000 // later calls that go before one whose try failed
+	often  = 4    // 429s to one call: the next one tells more of the call than of the host
+)
 
-// behind is how many later calls go before one whose try failed.
-const behind = 1000
+// setBack takes note of a 429. The first costs a call nothing: it would have been
+// served. If it is refused again and again, ever more of those that wait go first,
+// so that one which the host will not have does not keep out those that it would.
+// But they are not more than 64, nor any that comes later: a call that weighs more
+// than others needs many tries, and must not starve.
+func (g *Gate) setBack(p *pass) {
+	if p.denied++; p.denied == 1 {
+		return
+	}
+	var first []*waiter
+	for range min(1<<min(p.denied-2, 6), len(g.queue)) {
+		first = append(first, g.queue.next())
+	}
+	for _, w := range first {
+		p.place = min(g.arrivals+1, max(p.place, w.place+1))
+		g.queue.add(w)
+	}
+}
 
 // pump lets in whose turn has come and sees to it that it is called again when
 // the next one's turn comes by time alone; g.mu is held.
 func (g *Gate) pump(now time.Time) {
-	if g.pace.shut && !now.Before(g.ends) {
+	if g.pace.doubtful() && !now.Before(g.ends) {
 		g.giveUp(now)
 	}
 	for len(g.queue) > 0 && g.inFlight < g.window() {
 		if wait := g.pace.due(now); wait > 0 {
-			if g.pace.shut {
+			if g.pace.doubtful() {
 				wait = min(wait, g.ends.Sub(now))
 			}
 			g.wake(wait)
@@ -53,7 +63,7 @@ func (g *Gate) pump(now time.Time) {
 		close(w.ready)
 	}
 	switch {
-	case g.pace.shut && len(g.queue) > 0: // so many tries hang that there is no room for a probe
+	case g.pace.doubtful() && len(g.queue) > 0: // so many tries hang that there is no room for another
 		g.wake(g.ends.Sub(now))
 	case g.timer != nil:
 		g.timer.Stop()
@@ -89,11 +99,11 @@ func (g *Gate) withdraw(w *waiter) {
 	g.pump(now)
 }
 
-// end is when a waiter will have seen nothing but a shut host for as long as it
+// end is when a waiter will have seen the host answer nobody for as long as it
 // cares to wait.
 func (g *Gate) end(w *waiter) time.Time {
-	if w.came.Before(g.pace.shutAt) {
-		return g.pace.shutAt.Add(w.budget)
+	if w.came.Before(g.heard) {
+		return g.heard.Add(w.budget)
 	}
 	return w.came.Add(w.budget)
 }
@@ -119,6 +129,10 @@ func (g *Gate) giveUp(now time.Time) {
 		w.index, w.refusal = -1, g.refusal
 		close(w.ready)
 	}
+	// Where each has its own end, the queue is not gone through for each.
+	if soonest := now.Add(100 * time.Millisecond); g.ends.Before(soonest) {
+		g.ends = soonest
+	}
 	if len(kept) == len(g.queue) {
 		return
 	}
@@ -140,10 +154,8 @@ func (q *queue) Push(x any)    { w := x.(*waiter); w.index = len(*q); *q = appen
 func (q queue) Swap(i, j int)  { q[i], q[j] = q[j], q[i]; q[i].index, q[j].index = i, j }
 
 func (q queue) Less(i, j int) bool {
-	if q[i].key != q[j].key {
-		return q[i].key < q[j].key
-	}
-	return q[i].arrival < q[j].arrival
+	a, b := q[i], q[j]
+	return cmp.Or(cmp.Compare(a.place, b.place), a.since.Compare(b.since), cmp.Compare(a.arrival, b.arrival)) < 0
 }
 
 func (q *queue) Pop() any {

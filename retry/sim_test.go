@@ -98,10 +98,16 @@ func always(rate float64) func(time.Duration) float64 {
 	return func(time.Duration) float64 { return rate }
 }
 
+const (
+	unreachable = -1 // no connection
+	mute        = -2 // a connection, but no answer
+)
+
 // A vault answers after a few milliseconds, by its law.
 type vault struct {
 	law    law
-	stop   func(time.Duration) int // a status for everything, -1: no connection; 0: none
+	stop   func(time.Duration) int           // a status for everything, or one of the two below; 0: none
+	asks   func(time.Duration) time.Duration // the Retry-After of a 429; nil: none
 	start  time.Time
 	random *rand.Rand
 
@@ -120,32 +126,40 @@ func (v *vault) try(ctx context.Context, weight float64) error {
 	if err := pass(ctx, there); err != nil {
 		return err
 	}
-	status := v.answer(weight)
+	status, after := v.answer(weight)
+	if status == mute {
+		back = 30 * time.Second // when the client has had enough
+	}
 	if err := pass(ctx, back); err != nil {
 		return err
 	}
-	switch {
-	case status == 200:
+	switch status {
+	case 200:
 		return nil
-	case status < 0:
+	case mute:
+		return &ekm.Error{Code: ekm.ErrorHttpGetResponseCode, Party: ekm.Vault, Phase: ekm.PhaseStatus}
+	case unreachable:
 		return &ekm.Error{Code: ekm.ErrorHttpAttemptConnect, Party: ekm.Vault, Phase: ekm.PhaseDial}
 	}
-	return &ekm.Error{Code: ekm.ErrorHttpResponseCodeThrottled, Party: ekm.Vault, Status: status}
+	return &ekm.Error{Code: ekm.ErrorHttpResponseCodeThrottled, Party: ekm.Vault, Status: status, RetryAfter: after}
 }
 
 func (v *vault) latency() time.Duration {
 	return 3*time.Millisecond + time.Duration(v.random.ExpFloat64()*float64(2*time.Millisecond))
 }
 
-func (v *vault) answer(weight float64) int {
+func (v *vault) answer(weight float64) (status int, after time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := time.Since(v.start)
-	status := 200
+	status = 200
 	if v.stop != nil && v.stop(at) != 0 {
 		status = v.stop(at)
 	} else if v.law != nil && !v.law.allow(at, weight) {
 		status = 429
+		if v.asks != nil {
+			after = v.asks(at)
+		}
 	}
 	v.requests++
 	if status != 200 {
@@ -157,7 +171,7 @@ func (v *vault) answer(weight float64) int {
 			v.earlyNo++
 		}
 	}
-	return status
+	return status, after
 }
 
 func pass(ctx context.Context, d time.Duration) error {
@@ -246,17 +260,19 @@ type result struct {
 	requests, refused int
 	late, lateNo      int // requests after learnt, and the refused ones of them
 	took              time.Duration
-	waits             []time.Duration // of successful calls, sorted
+	waits             []time.Duration // of calls that succeeded or wait still, sorted
+	heavy             []time.Duration // of those of more than one unit
 	perClient         []int           // calls done, sorted
 }
 
 func (r result) waste() float64     { return float64(r.refused) / float64(max(1, r.requests)) }
 func (r result) lateWaste() float64 { return float64(r.lateNo) / float64(max(1, r.late)) }
-func (r result) wait(q float64) time.Duration {
-	if len(r.waits) == 0 {
+
+func quantile(waits []time.Duration, q float64) time.Duration {
+	if len(waits) == 0 {
 		return 0
 	}
-	return r.waits[int(q*float64(len(r.waits)-1))]
+	return waits[int(q*float64(len(waits)-1))]
 }
 
 func (s scene) run(t testing.TB, by strategy) (r result) {
@@ -289,27 +305,33 @@ func (s scene) run(t testing.TB, by strategy) (r result) {
 						}
 						start := time.Now()
 						err := do(ctx, func(ctx context.Context) error { return v.try(ctx, weight) })
-						switch {
-						case err == nil:
-							mu.Lock()
-							r.waits = append(r.waits, time.Since(start))
+						if err != nil && ctx.Err() == nil {
+							failed.Add(1)
+							continue
+						}
+						mu.Lock()
+						r.waits = append(r.waits, time.Since(start))
+						if weight > 1 {
+							r.heavy = append(r.heavy, time.Since(start))
+						}
+						if err == nil {
+							r.done++
 							r.perClient[n]++
 							r.units += weight
-							mu.Unlock()
-						case ctx.Err() == nil:
-							failed.Add(1)
 						}
+						mu.Unlock()
 					}
 				})
 			}
 		}
 		wg.Wait()
 		r.took = time.Since(v.start)
-		r.failed, r.done = int(failed.Load()), len(r.waits)
+		r.failed = int(failed.Load())
 		r.requests, r.refused = v.requests, v.refused
 		r.late, r.lateNo = v.requests-v.early, v.refused-v.earlyNo
 	})
 	slices.Sort(r.waits)
+	slices.Sort(r.heavy)
 	slices.SortFunc(r.perClient, cmp.Compare)
 	return r
 }
