@@ -152,12 +152,19 @@ func (e *Error) addresses() string {
 	texts := make([]string, len(e.Addresses))
 	for i, a := range e.Addresses {
 		kind := "public"
-		if a = a.Unmap(); a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
+		if a = a.Unmap(); a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || shared(a) {
 			kind = "private"
 		}
 		texts[i] = a.String() + " (" + kind + ")"
 	}
 	return strings.Join(texts, ", ")
+}
+
+// shared reports an address in 100.64.0.0/10, RFC 6598: behind carriers' address
+// translation, or in a private network laid over others. Nobody has it in public.
+func shared(a netip.Addr) bool {
+	b := a.As16()
+	return a.Is4() && b[12] == 100 && b[13]&0xc0 == 64
 }
 
 func (e *Error) tail() string {

@@ -87,6 +87,18 @@ func TestErrorLine(t *testing.T) {
 				"20.50.4.4 (public), 192.168.0.9 (private): dial: dial tcp: connection refused",
 		},
 		{
+			"the space that RFC 6598 shares, to its ends",
+			ekm.Error{
+				Code: ekm.ErrorHttpSendRequest, Op: "getKey", Party: ekm.Vault, Host: "contoso.vault.azure.net", Phase: ekm.PhaseDial, Err: dial,
+				Addresses: []netip.Addr{
+					netip.MustParseAddr("100.63.255.255"), netip.MustParseAddr("100.64.0.0"), netip.MustParseAddr("::ffff:100.100.1.2"),
+					netip.MustParseAddr("100.127.255.255"), netip.MustParseAddr("100.128.0.0"), netip.MustParseAddr("2603::6440:0"),
+				},
+			},
+			"getKey: 3106 ErrorHttpSendRequest: vault contoso.vault.azure.net at 100.63.255.255 (public), 100.64.0.0 (private), " +
+				"100.100.1.2 (private), 100.127.255.255 (private), 100.128.0.0 (public), 2603::6440:0 (public): dial: dial tcp: connection refused",
+		},
+		{
 			"a refusal at the public address, where the private endpoint is the way in",
 			ekm.Error{
 				Code: ekm.ErrorHttpOperationForbidden, Op: "getKey", Party: ekm.Vault, Host: "contoso.vault.azure.net", Status: 403,

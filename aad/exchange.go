@@ -30,7 +30,6 @@ type exchange struct {
 	policy                       retry.Policy
 	v1                           bool
 	maxURL, maxRequest, maxReply int
-	closeIdle                    func()
 }
 
 func newExchange(o *Options) *exchange {
@@ -46,11 +45,10 @@ func newExchange(o *Options) *exchange {
 		if selector == nil {
 			selector = proxy.New(proxy.Settings{}) // which keeps what it has read
 		}
-		own := wire.NewTransport(selector.Proxy, o.Timeouts, o.Wire)
-		transport, x.closeIdle = own, own.CloseIdleConnections
+		transport = wire.NewTransport(selector.Proxy, o.Timeouts, o.Wire)
 	}
 	x.client = &wire.Client{
-		Transport: transport, Gate: new(retry.Gate),
+		Transport: transport, Own: o.Transport == nil, Gate: new(retry.Gate),
 		Limits: o.Wire, Timeouts: o.Timeouts, UserAgent: o.UserAgent, Logger: o.Logger,
 	}
 	// The platform serves this machine alone: there is nobody to queue behind.
@@ -58,32 +56,20 @@ func newExchange(o *Options) *exchange {
 		Transport: transport,
 		Limits:    o.Wire, Timeouts: o.Timeouts, UserAgent: o.UserAgent, Logger: o.Logger,
 	}
-	if given, ok := o.Transport.(*http.Transport); ok || o.Transport == nil {
+	if given, ok := o.Transport.(*http.Transport); ok { // of another kind, it decides for itself
+		past := given.Clone()
+		past.Proxy = nil
+		x.direct.Transport, x.direct.Own = past, true
+	} else if o.Transport == nil {
 		// The platform's endpoint is one hop away, or this machine has none and
 		// each try would last until the packets are given up.
 		near := o.Timeouts
-		near.Dial = 2 * time.Second
-		own := wire.NewTransport(nil, near, o.Wire)
-		if ok {
-			own = given.Clone()
-			own.Proxy = nil
+		if near.Dial <= 0 || near.Dial > 2*time.Second {
+			near.Dial = 2 * time.Second
 		}
-		x.direct.Transport = own
-		past := x.closeIdle
-		x.closeIdle = func() {
-			if past != nil {
-				past()
-			}
-			own.CloseIdleConnections()
-		}
+		x.direct.Transport, x.direct.Own = wire.NewTransport(nil, near, o.Wire), true
 	}
 	return x
-}
-
-func (x *exchange) close() {
-	if x.closeIdle != nil {
-		x.closeIdle()
-	}
 }
 
 // endpoint is the token endpoint of c's authority, and an assertion's audience.

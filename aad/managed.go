@@ -44,7 +44,7 @@ type ManagedIdentityOptions struct {
 // NewManagedIdentity is the identity that the platform gives to this machine or
 // service. opts may be nil. The environment is read here, once: IDENTITY_ENDPOINT
 // with IDENTITY_HEADER means App Service; with IMDS_ENDPOINT, or where the Arc
-// agent is installed, it means Arc. The platform's endpoint is never asked through a proxy.
+// agent is installed, it means Arc. No proxy is asked for the platform's endpoint, see [Options].
 //
 // The error is 6 (SCPErrInvalidArgument): more than one identity is named, or one
 // at all with Arc; or the environment is that of a platform which is not supported (Service Fabric,
@@ -138,6 +138,9 @@ func (m *managed) token(ctx context.Context, x *exchange, demand challenge.Chall
 	}
 	wait, attempts := 2*time.Second, 0
 	for waited := time.Duration(0); ; waited += wait {
+		if waited > 0 {
+			x.direct.Retried()
+		}
 		tok, err := m.once(ctx, x, demand)
 		e, ok := errors.AsType[*ekm.Error](err)
 		if ok {

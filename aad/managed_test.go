@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -28,7 +26,6 @@ import (
 	"github.com/akv-ekm/ekm/akv"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/fakevault"
-	"github.com/akv-ekm/ekm/proxy"
 	"github.com/akv-ekm/ekm/retry"
 )
 
@@ -321,7 +318,8 @@ func TestIMDSIsWaitedForWhileItIsUpdated(t *testing.T) {
 			imds := &imdsCounted{start: time.Now(), answer: func(time.Duration, int64) (int, string) {
 				return status, `{"error":"updating","error_description":"IMDS is being updated"}`
 			}}
-			_, err := tokensOf(t, managedIdentity(t, nil), imds).Get(t.Context(), demand())
+			tokens := tokensOf(t, managedIdentity(t, nil), imds)
+			_, err := tokens.Get(t.Context(), demand())
 			e, ok := errors.AsType[*ekm.Error](err)
 			require.True(t, ok)
 			assert.Equal(t, status, e.Status)
@@ -329,6 +327,8 @@ func TestIMDSIsWaitedForWhileItIsUpdated(t *testing.T) {
 			assert.Equal(t, "IMDS is being updated", e.Message)
 			assert.Equal(t, "updating", e.ServiceCode)
 			assert.EqualValues(t, imds.count.Load(), e.Attempts, "all tries, not those of the last round")
+			_, platform := tokens.Stats()
+			assert.EqualValues(t, imds.count.Load()-1, platform.Retries)
 			assert.GreaterOrEqual(t, time.Since(imds.start), 70*time.Second)
 			assert.LessOrEqual(t, time.Since(imds.start), 100*time.Second)
 		})
@@ -364,7 +364,10 @@ func TestIMDSRetries(t *testing.T) {
 					defer fake.Close()
 					fake.Script(fakevault.Fault{Operation: fakevault.OpIMDS, Status: c.status, Times: times})
 					begun := time.Now()
-					_, err := tokensOf(t, managedIdentity(t, nil), fake.Transport()).Get(t.Context(), demandOf(fake))
+					tokens := tokensOf(t, managedIdentity(t, nil), fake.Transport())
+					_, err := tokens.Get(t.Context(), demandOf(fake))
+					_, platform := tokens.Stats()
+					assert.EqualValues(t, fake.Count(fakevault.OpIMDS)-1, platform.Retries)
 					if times > 0 && c.tries != 1 {
 						require.NoError(t, err)
 						assert.Equal(t, times+1, fake.Count(fakevault.OpIMDS))
@@ -662,76 +665,6 @@ func TestManagedIdentityLongURL(t *testing.T) {
 	e := failureOf(t, err, ekm.ErrorGetTokenOutOfMemoryConcatPath)
 	assert.Equal(t, ekm.Local, e.Party, "nobody was asked")
 	assert.Empty(t, tap.requests())
-}
-
-// Loopback is never proxied anyway, so this needs an address of the machine that is not.
-func TestManagedIdentityGoesPastTheProxy(t *testing.T) {
-	host := ownAddress(t)
-	if host == "" {
-		t.Log("this machine has no address but loopback, which no proxy setting applies to: NOT covered")
-		return
-	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Log("cannot listen at the machine's own address: NOT covered:", err)
-		return
-	}
-	var direct, proxied atomic.Int64
-	platform := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		direct.Add(1)
-		_, _ = io.WriteString(w, goodReply)
-	}))
-	require.NoError(t, platform.Listener.Close())
-	platform.Listener = listener
-	platform.Start()
-	defer platform.Close()
-	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		proxied.Add(1)
-		w.WriteHeader(http.StatusBadGateway)
-	}))
-	defer between.Close()
-
-	address := platform.URL + "/msi/token"
-	target, err := url.Parse(address)
-	require.NoError(t, err)
-	for name, explicit := range map[string]bool{"explicit": true, "environment": false} {
-		t.Run(name, func(t *testing.T) {
-			platformEnvironment(t, map[string]string{"IDENTITY_ENDPOINT": address, "IDENTITY_HEADER": "the-header"})
-			for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
-				t.Setenv(name, between.URL)
-			}
-			for _, name := range []string{"NO_PROXY", "no_proxy", "REQUEST_METHOD"} {
-				t.Setenv(name, "")
-			}
-			var selector *proxy.Selector
-			if explicit {
-				selector = proxy.New(proxy.Settings{URL: between.URL})
-			}
-			chosen, err := selector.Proxy(target)
-			require.NoError(t, err)
-			require.Equal(t, between.URL, chosen.String(), "any other request to there would be proxied")
-			before := direct.Load()
-			tokens := aad.NewTokens(managedIdentity(t, nil), &aad.Options{Proxy: selector})
-			defer tokens.Close()
-			token, err := tokens.Get(t.Context(), demand())
-			require.NoError(t, err)
-			assert.Equal(t, "good", token.Value)
-			assert.Equal(t, before+1, direct.Load())
-			assert.Zero(t, proxied.Load())
-		})
-	}
-}
-
-// ownAddress is an IPv4 address of this machine that is not loopback, or "".
-func ownAddress(t *testing.T) string {
-	addresses, err := net.InterfaceAddrs()
-	require.NoError(t, err)
-	for _, a := range addresses {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
-			return n.IP.String()
-		}
-	}
-	return ""
 }
 
 // A recordedIMDS is an exchange of another client with a real IMDS.

@@ -21,8 +21,9 @@ import (
 type Options struct {
 	// Transport makes the requests to the authority and to the platform's
 	// identity endpoint. Nil means one of our own, with Proxy. The platform's
-	// endpoint is never asked through a proxy: neither by our own transport nor by
-	// an *http.Transport, of which a copy without its Proxy is used there.
+	// endpoint is not asked through a proxy: neither by our own transport nor by an
+	// *http.Transport, of which a copy without its Proxy is used there. A round
+	// tripper of another kind decides for itself.
 	Transport http.RoundTripper
 	Proxy     *proxy.Selector // nil: the environment's
 	Retry     retry.Policy    // of one exchange
@@ -81,12 +82,13 @@ func NewTokens(cred Credential, opts *Options) *Tokens {
 	return t
 }
 
-// Close ends refreshes in the background and closes idle connections of our own.
-// The credential and its tokens remain of use to others. Calls after Close work,
-// but nothing is refreshed ahead any more.
+// Close ends refreshes in the background and closes connections of our own, those
+// in use as soon as they are idle. The credential and its tokens remain of use to
+// others. Calls after Close work, but nothing is refreshed ahead any more.
 func (t *Tokens) Close() {
 	t.end()
-	t.exchange.close()
+	t.exchange.client.Close()
+	t.exchange.direct.Close()
 }
 
 // Stats counts the exchanges with authorities and with the platform's identity

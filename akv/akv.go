@@ -119,8 +119,7 @@ type Client struct {
 	preset challenge.Challenge // zero: ask the vault
 	// believed is the last demand that passed opts.Trust. Demands are shared with
 	// other clients of the credential, and those may trust others.
-	believed  atomic.Pointer[challenge.Challenge]
-	closeIdle func()
+	believed atomic.Pointer[challenge.Challenge]
 }
 
 // NewClient makes a client for vault with cred's identity. vault is a vault's
@@ -163,11 +162,13 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	timeouts, limits := wire.Timeouts(opts.Timeouts), c.opts.Limits.exchange()
 	transport := opts.Transport
 	if transport == nil {
-		own := wire.NewTransport(c.opts.Proxy.Proxy, timeouts, limits)
-		transport, c.closeIdle = own, own.CloseIdleConnections
+		transport = wire.NewTransport(c.opts.Proxy.Proxy, timeouts, limits)
 	}
 	agent := fmt.Sprintf("akv-ekm/%s (%s; %s)", Version, runtime.Version(), runtime.GOOS)
-	c.wire = &wire.Client{Transport: transport, Limits: limits, Timeouts: timeouts, Gate: c.opts.Gate, UserAgent: agent, Logger: opts.Logger}
+	c.wire = &wire.Client{
+		Transport: transport, Own: opts.Transport == nil, Gate: c.opts.Gate,
+		Limits: limits, Timeouts: timeouts, UserAgent: agent, Logger: opts.Logger,
+	}
 	c.tokens = aad.NewTokens(cred, &aad.Options{
 		Transport: opts.Transport, Proxy: c.opts.Proxy, Retry: opts.Retry, Timeouts: timeouts,
 		Logger: opts.Logger, UserAgent: agent, V1: opts.V1,
@@ -176,13 +177,12 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	return c, nil
 }
 
-// Close ends what the client does in the background and closes idle connections
-// of its own. Calls under way are not disturbed, and calls after Close work.
+// Close ends what the client does in the background and closes connections of its
+// own, those in use as soon as they are idle. Calls under way are not disturbed,
+// and calls after Close work; they leave no connection.
 func (c *Client) Close() {
 	c.tokens.Close()
-	if c.closeIdle != nil {
-		c.closeIdle()
-	}
+	c.wire.Close()
 }
 
 // presetDemand is what the options say in place of the vault, or the zero value.

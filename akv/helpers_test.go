@@ -1,7 +1,10 @@
+//go:debug x509usefallbackroots=1
+
 package akv_test
 
 import (
 	"crypto/rsa"
+	"crypto/x509"
 	"io"
 	"net/http"
 	"os"
@@ -18,7 +21,12 @@ import (
 	"github.com/akv-ekm/ekm/internal/nettest"
 )
 
-func TestMain(m *testing.M) { os.Exit(nettest.Run(m)) }
+var trusted = sync.OnceValue(nettest.NewAuthority)
+
+func TestMain(m *testing.M) {
+	x509.SetFallbackRoots(trusted().Pool) // the library's own transport cannot be told what to trust
+	os.Exit(nettest.Run(m))
+}
 
 // keyed is a fake vault with one key, "tde"; making RSA keys is what costs time
 // in these tests.

@@ -18,9 +18,11 @@ type Traffic struct {
 	Refused      uint64 // any other 4xx
 	Failed       uint64 // 5xx
 	Unanswered   uint64 // no status, or one of no known class
+	Retries      uint64 // of all these, tries after a call's first
 
-	// Gate tells of calls that are under way and waiting, of the rate that the
-	// other side allows, and of retries. The platform has none.
+	// Gate tells of calls that are under way and waiting, and of the rate that the
+	// other side allows. It knows nothing of RotateKey and RestoreKey, which go past
+	// it. The platform has none.
 	Gate retry.Stats
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/akv"
 	"github.com/akv-ekm/ekm/internal/fakevault"
@@ -33,8 +34,8 @@ func TestStats(t *testing.T) {
 		s := client.Stats()
 		assert.Equal(t, retry.Stats{Rate: s.Vault.Gate.Rate, Tries: 6, Retries: 3, Throttled: 2}, s.Vault.Gate)
 		s.Vault.Gate = retry.Stats{}
-		assert.Equal(t, akv.Traffic{Succeeded: 1, Unauthorized: 1, Throttled: 2, Refused: 1, Unanswered: 1}, s.Vault)
-		assert.Equal(t, akv.Traffic{Succeeded: 1, Failed: 1, Gate: retry.Stats{Tries: 2, Retries: 1}}, s.Authority)
+		assert.Equal(t, akv.Traffic{Succeeded: 1, Unauthorized: 1, Throttled: 2, Refused: 1, Unanswered: 1, Retries: 3}, s.Vault)
+		assert.Equal(t, akv.Traffic{Succeeded: 1, Failed: 1, Retries: 1, Gate: retry.Stats{Tries: 2, Retries: 1}}, s.Authority)
 		assert.Zero(t, s.Platform)
 
 		text, err := json.Marshal(s)
@@ -54,6 +55,36 @@ func TestStatsOfThePlatform(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, client.Stats().Platform.Succeeded)
 	assert.Zero(t, client.Stats().Authority)
+}
+
+// What goes past the gate is tried again too; and a gate may be others' as well.
+func TestStatsOfRetriesPastTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := keyed(t, fakevault.Options{})
+		gate := new(retry.Gate)
+		client, other := clientOf(t, fake, akv.Options{Gate: gate}), clientOf(t, fake, akv.Options{Gate: gate})
+		_, err := client.GetKey(t.Context(), "tde", "")
+		require.NoError(t, err)
+		blob, err := client.BackupKey(t.Context(), "tde")
+		require.NoError(t, err)
+
+		fake.Script(
+			fakevault.Fault{Operation: fakevault.OpRotate, Status: 429, Times: 2},
+			fakevault.Fault{Operation: fakevault.OpRestore, Status: 429, Times: 1},
+		)
+		_, err = client.RotateKey(t.Context(), "tde")
+		require.NoError(t, err)
+		_, err = client.RestoreKey(t.Context(), blob)
+		require.ErrorIs(t, err, ekm.ErrorHttpResponseCodeClientError, "it is there")
+		assert.EqualValues(t, 3, client.Stats().Vault.Retries)
+
+		fake.Script(fakevault.Fault{Operation: fakevault.OpGet, Skip: 1, Status: 500})
+		_, err = other.GetKey(t.Context(), "tde", "")
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, other.Stats().Vault.Retries)
+		assert.EqualValues(t, 3, client.Stats().Vault.Retries, "its own alone")
+		assert.EqualValues(t, 1, client.Stats().Vault.Gate.Retries, "of all that went through it")
+	})
 }
 
 // Clients of one vault that share a gate share its figures, and what it learns.

@@ -61,3 +61,17 @@ func refusal(question []byte, rcode int) []byte {
 	copy(reply[4:12], []byte{0, 1, 0, 0, 0, 0, 0, 0})
 	return reply
 }
+
+// Unheard is a resolver whose questions reach nobody: each waits until its context
+// ends, in virtual time too.
+func Unheard() *net.Resolver {
+	// Package net makes a channel at its first question, which must not be asked in
+	// a bubble of testing/synctest.
+	mute := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }}
+	_, _ = mute.LookupHost(context.Background(), "first.example")
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, far := net.Pipe()
+		context.AfterFunc(ctx, func() { _ = far.Close() })
+		return conn, nil
+	}}
+}

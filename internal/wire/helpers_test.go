@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -22,7 +23,10 @@ import (
 
 const token = "opaque-Token+of/the=caller"
 
-func TestMain(m *testing.M) { os.Exit(nettest.Run(m)) }
+func TestMain(m *testing.M) {
+	net.DefaultResolver = nettest.Unheard()
+	os.Exit(nettest.Run(m))
+}
 
 var trusted = sync.OnceValue(nettest.NewAuthority)
 

@@ -37,7 +37,14 @@ func (c *Client) Retry(ctx context.Context, p retry.Policy, r *Request, repeatab
 	if r.Apart {
 		gate = nil
 	}
-	err := gate.Do(ctx, p, repeatable, try)
+	tried := false
+	err := gate.Do(ctx, p, repeatable, func(ctx context.Context) error {
+		if tried {
+			c.Retried() // here, as not every try goes through a gate, which may be others' too
+		}
+		tried = true
+		return try(ctx)
+	})
 	if e, ok := errors.AsType[*ekm.Error](err); ok && e.Op == "" {
 		e.Op, e.CorrelationID = r.Op, r.Correlation // it ended at the gate
 	}

@@ -17,11 +17,12 @@ type Stats struct {
 	Refused      uint64 // any other 4xx
 	Failed       uint64 // 5xx
 	Unanswered   uint64 // no status, or one of no known class
+	Retries      uint64 // of all these, tries after a call's first
 	Gate         retry.Stats
 }
 
 type counters struct {
-	succeeded, unauthorized, throttled, refused, failed, unanswered atomic.Uint64
+	succeeded, unauthorized, throttled, refused, failed, unanswered, retries atomic.Uint64
 }
 
 // Stats takes a snapshot. Exchanges that are refused before anything is sent do
@@ -30,13 +31,16 @@ func (c *Client) Stats() Stats {
 	n := &c.counted
 	s := Stats{
 		Succeeded: n.succeeded.Load(), Unauthorized: n.unauthorized.Load(), Throttled: n.throttled.Load(),
-		Refused: n.refused.Load(), Failed: n.failed.Load(), Unanswered: n.unanswered.Load(),
+		Refused: n.refused.Load(), Failed: n.failed.Load(), Unanswered: n.unanswered.Load(), Retries: n.retries.Load(),
 	}
 	if c.Gate != nil {
 		s.Gate = c.Gate.Stats()
 	}
 	return s
 }
+
+// Retried counts a try that a caller of [Client.Send] makes by calling it again.
+func (c *Client) Retried() { c.counted.retries.Add(1) }
 
 func (c *counters) add(resp *Response, err error) {
 	e, _ := errors.AsType[*ekm.Error](err)

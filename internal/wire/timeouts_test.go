@@ -48,6 +48,7 @@ func TestTimeoutsByPhase(t *testing.T) {
 		code   ekm.Code
 		phase  ekm.Phase
 	}{
+		{"dial", func(*testing.T) string { return "vault.example" }, func(l *wire.Timeouts) { l.Dial = short }, ekm.ErrorHttpSendRequest, ekm.PhaseResolve},
 		{
 			"TLS", func(t *testing.T) string {
 				return nettest.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
@@ -65,8 +66,10 @@ func TestTimeoutsByPhase(t *testing.T) {
 			c.set(&limits)
 			client := newClient(t, wire.NewTransport(nil, limits, wire.Limits{}))
 			client.Timeouts = limits
+			begun := time.Now()
 			_, err := do(t, client, get(address))
 			failed(t, err, want{c.code, c.phase, ekm.Vault, address})
+			assert.Less(t, time.Since(begun), 5*time.Second, "before the resolver gives up by itself")
 			var timeout interface{ Timeout() bool }
 			if assert.ErrorAs(t, err, &timeout) {
 				assert.True(t, timeout.Timeout(), "%v", err)

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 // methods may be called by many goroutines at once.
 type Client struct {
 	Transport http.RoundTripper // required
+	Own       bool              // Transport is nobody else's, so that Close may close its connections
 	Limits    Limits            // zero fields mean the defaults
 	Timeouts  Timeouts          // as well
 	Gate      *retry.Gate       // that Send lets each try through; nil: none
@@ -32,6 +34,10 @@ type Client struct {
 	counted  counters
 	inFlight atomic.Int64 // exchanges
 	held     atomic.Int64 // bytes of response bodies being read
+	closed   atomic.Bool
+
+	mu    sync.Mutex
+	looks [2]*time.Timer // for idle connections, once closed
 }
 
 // Limits bounds what an exchange may take. A field that is zero or less has the
@@ -103,12 +109,10 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 }
 
 func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, error) {
+	defer c.over()
 	if c.inFlight.Add(1) > x.limits.InFlight {
-		c.inFlight.Add(-1)
 		return nil, errInFlight
 	}
-	defer c.inFlight.Add(-1)
-
 	timeouts := c.Timeouts.withDefaults()
 	ctx, cancel := context.WithTimeout(ctx, timeouts.Try)
 	defer cancel()

@@ -62,12 +62,17 @@ func tunnel(status int) func(net.Conn) {
 		if err != nil {
 			return
 		}
-		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = io.Copy(to, r); _ = to.Close() })
-		_, _ = io.Copy(c, to)
-		_ = c.Close()
-		wg.Wait()
+		relay(c, r, to)
 	}
+}
+
+// relay passes on what r has of c, and the answers, until one end closes.
+func relay(c net.Conn, r io.Reader, to net.Conn) {
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = io.Copy(to, r); _ = to.Close() })
+	_, _ = io.Copy(c, to)
+	_ = c.Close()
+	wg.Wait()
 }
 
 func TestProxy(t *testing.T) {

@@ -1,0 +1,102 @@
+package akv_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv-ekm/ekm/aad"
+	"github.com/akv-ekm/ekm/akv"
+	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/nettest"
+	"github.com/akv-ekm/ekm/proxy"
+)
+
+// both is a vault and its authority on one real address; before is called with
+// what it is about to answer.
+func both(t *testing.T, h2 bool, before func(answer string)) *nettest.Server {
+	return nettest.Serve(t, trusted().Config(t), h2, func(w http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, h2, r.ProtoMajor == 2)
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/token"):
+			before("token")
+			_, _ = io.WriteString(w, `{"token_type":"Bearer","expires_in":3599,"access_token":"t0ken"}`)
+		case r.Header.Get("Authorization") == "":
+			before("challenge")
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/contoso", resource="https://vault.azure.net"`, r.Host))
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			before("key")
+			_, _ = fmt.Fprintf(w, `{"key":{"kid":"https://%s/keys/tde/1","kty":"EC","crv":"P-256",`+
+				`"x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}}`, r.Host)
+		}
+	})
+}
+
+func clientOfBoth(t *testing.T, s *nettest.Server, transport http.RoundTripper) *akv.Client {
+	t.Helper()
+	cred, err := aad.NewClientSecret("id", "s3cret~value")
+	require.NoError(t, err)
+	client, err := akv.NewClient(s.URL, cred, &akv.Options{
+		Transport: transport, Proxy: proxy.New(proxy.Settings{Mode: proxy.None}),
+		Trust: challenge.Policy{Authorities: []string{s.Addr()}, Resources: []string{"https://vault.azure.net"}},
+	})
+	require.NoError(t, err)
+	return client
+}
+
+// A call that is under way when the client is closed goes on, one that comes later
+// is made; neither leaves a connection to the vault or the authority.
+func TestCloseDuringACall(t *testing.T) {
+	for protocol, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		for _, awaited := range []string{"challenge", "token", "key"} {
+			t.Run(protocol+"/"+awaited, func(t *testing.T) {
+				asked, closed := make(chan struct{}), make(chan struct{})
+				var held atomic.Bool
+				s := both(t, h2, func(answer string) {
+					if answer == awaited && !held.Swap(true) {
+						close(asked)
+						<-closed
+					}
+				})
+				client := clientOfBoth(t, s, nil)
+				over := make(chan error)
+				go func() {
+					_, err := client.GetKey(t.Context(), "tde", "")
+					over <- err
+				}()
+				<-asked
+				client.Close()
+				close(closed)
+				assert.NoError(t, <-over)
+				require.True(t, s.Left(), "%d connections", s.Open.Load())
+
+				before := s.Opened.Load()
+				_, err := client.GetKey(t.Context(), "tde", "")
+				assert.NoError(t, err)
+				require.True(t, s.Left(), "%d connections", s.Open.Load())
+				assert.Equal(t, before+1, s.Opened.Load())
+			})
+		}
+	}
+}
+
+func TestCloseLeavesTheCallersConnections(t *testing.T) {
+	s := both(t, true, func(string) {})
+	given := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted().Pool}, ForceAttemptHTTP2: true}
+	defer given.CloseIdleConnections()
+	client := clientOfBoth(t, s, given)
+	for range 2 {
+		_, err := client.GetKey(t.Context(), "tde", "")
+		assert.NoError(t, err)
+		client.Close()
+	}
+	assert.EqualValues(t, 1, s.Opened.Load())
+}

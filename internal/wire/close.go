@@ -1,0 +1,49 @@
+package wire
+
+import "time"
+
+// Close closes connections, if Transport is the client's own: those that are idle
+// at once, or once the exchanges under way are over. Exchanges after Close work,
+// and leave no connection either.
+func (c *Client) Close() {
+	if !c.Own {
+		return
+	}
+	c.closed.Store(true)
+	if c.inFlight.Load() == 0 {
+		c.tidy()
+	}
+}
+
+// over is the end of an exchange, its body's included.
+func (c *Client) over() {
+	if c.inFlight.Add(-1) == 0 && c.closed.Load() {
+		c.tidy()
+	}
+}
+
+// tidy looks for idle connections more than once, as net/http lets some become so
+// when their exchange is over: an HTTP/2 stream that was cancelled ends a moment
+// later, and a connection may still be dialed that nobody waits for any more,
+// through a proxy for as long as the last look is away.
+func (c *Client) tidy() {
+	c.closeIdle()
+	t := c.Timeouts.withDefaults()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, later := range [...]time.Duration{100 * time.Millisecond, 2 * (t.Dial + t.TLS)} {
+		if c.looks[i] == nil {
+			c.looks[i] = time.AfterFunc(later, c.closeIdle)
+		} else {
+			c.looks[i].Reset(later)
+		}
+	}
+}
+
+// closeIdle does nothing while there are exchanges: net/http takes a connection for
+// idle that it has just made for one. The last of them will look again.
+func (c *Client) closeIdle() {
+	if t, ok := c.Transport.(interface{ CloseIdleConnections() }); ok && c.inFlight.Load() == 0 {
+		t.CloseIdleConnections()
+	}
+}
