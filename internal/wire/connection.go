@@ -2,12 +2,33 @@ package wire
 
 import (
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/akv-ekm/ekm"
 )
+
+// A link is a connection that our dialer made; proxied, if to a proxy.
+type link struct {
+	net.Conn
+	proxied bool
+}
+
+// linkOf is the link below c, which may speak TLS, once or twice; or nil.
+func linkOf(c net.Conn) *link {
+	for {
+		switch upper := c.(type) {
+		case *link:
+			return upper
+		case interface{ NetConn() net.Conn }:
+			c = upper.NetConn()
+		default:
+			return nil
+		}
+	}
+}
 
 // tunnelling notes a connection on which a proxy is asked for something, by
 // net/http and without a limit of its own.
@@ -54,14 +75,23 @@ func (x *exchange) connectedTo(c net.Conn) {
 	if c == nil {
 		return // a round tripper of its own kind
 	}
-	if x.proxyHost() != "" {
-		_ = c.SetDeadline(time.Time{}) // it may be another exchange's, see tunnelling
+	l := linkOf(c)
+	if l != nil && l.proxied {
+		_ = c.SetDeadline(time.Time{}) // that of the exchange that dialed it, which may be another, see tunnelling
+		return
 	}
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok && (l != nil || x.client.direct()) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.conn = a.AddrPort().Addr().Unmap()
 	}
+}
+
+// direct reports that connections which our dialer did not make lead to the party
+// itself.
+func (c *Client) direct() bool {
+	t, ok := c.Transport.(*http.Transport)
+	return ok && t.Proxy == nil
 }
 
 // resolved notes an address of the host that is being dialed.
@@ -79,9 +109,6 @@ func (x *exchange) resolved(ip net.IP) {
 
 // directly is the address of the party itself, if there is a connection to it.
 func (x *exchange) directly() netip.Addr {
-	if x.proxyHost() != "" {
-		return netip.Addr{}
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.conn

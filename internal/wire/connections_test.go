@@ -1,7 +1,12 @@
 package wire_test
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
 	"io"
+	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,6 +20,7 @@ import (
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/internal/nettest"
 	"github.com/akv-ekm/ekm/internal/wire"
+	"github.com/akv-ekm/ekm/retry"
 )
 
 // Over HTTP/1.1 a burst needs a connection for each call; they are kept for the
@@ -61,27 +67,45 @@ func socks(c net.Conn) {
 	}
 }
 
+// proxies are one of each kind, in front of any target.
+func proxies(t *testing.T, delay time.Duration) []*url.URL {
+	later := func(serve func(net.Conn)) func(net.Conn) {
+		return func(c net.Conn) {
+			time.Sleep(delay)
+			serve(c)
+		}
+	}
+	user := url.UserPassword("someone", password)
+	return []*url.URL{
+		{Scheme: "http", User: user, Host: nettest.Listen(t, later(tunnel(200)))},
+		{Scheme: "https", User: user, Host: nettest.ListenTLS(t, trusted().Config(t), later(tunnel(200)))},
+		{Scheme: "socks5", User: user, Host: nettest.Listen(t, later(socks))},
+	}
+}
+
+func through(t *testing.T, proxy *url.URL, limits wire.Timeouts) *wire.Client {
+	return newClient(t, wire.NewTransport(func(*url.URL) (*url.URL, error) { return proxy, nil }, limits, wire.Limits{}))
+}
+
+// protocols are HTTP/1.1 and HTTP/2: whether it is the latter.
+var protocols = map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true}
+
 // A tunnel has a time to come about. Once it stands it is a connection as any, and
 // serves a call that comes after that time.
 func TestTunnelOutlivesItsLimit(t *testing.T) {
 	limits := wire.Timeouts{Dial: 200 * time.Millisecond, TLS: 400 * time.Millisecond}
 	later := make(map[string]func(*testing.T))
-	for protocol, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
+	for protocol, h2 := range protocols {
 		s := nettest.Serve(t, trusted().Config(t), h2, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) })
-		for i, proxy := range []string{
-			"http://" + nettest.Listen(t, tunnel(200)),
-			"https://" + nettest.ListenTLS(t, trusted().Config(t), tunnel(200)),
-			"socks5://" + nettest.Listen(t, socks),
-		} {
-			u, err := url.Parse(proxy)
-			require.NoError(t, err)
-			u.User = url.UserPassword("someone", password)
-			client := newClient(t, wire.NewTransport(func(*url.URL) (*url.URL, error) { return u, nil }, limits, wire.Limits{}))
+		for i, proxy := range proxies(t, 0) {
+			client := through(t, proxy, limits)
 			require.Equal(t, protocol, string(must(t, client, get(s.Addr())).Body))
 			require.EqualValues(t, i+1, s.Opened.Load())
-			later[protocol+" by "+u.Scheme] = func(t *testing.T) {
-				assert.Equal(t, protocol, string(must(t, client, get(s.Addr())).Body))
+			later[protocol+" by "+proxy.Scheme] = func(t *testing.T) {
+				resp := must(t, client, get(s.Addr()))
+				assert.Equal(t, protocol, string(resp.Body))
 				assert.EqualValues(t, 3, s.Opened.Load(), "over the same connection")
+				assert.False(t, resp.From.IsValid(), "the proxy's address is not the party's")
 			}
 		}
 	}
@@ -89,4 +113,83 @@ func TestTunnelOutlivesItsLimit(t *testing.T) {
 	for name, again := range later {
 		t.Run(name, again)
 	}
+}
+
+// Nor does it end the call of another that takes over the connection.
+func TestTunnelDialedForAnother(t *testing.T) {
+	limits := wire.Timeouts{Dial: 500 * time.Millisecond, TLS: 500 * time.Millisecond}
+	for protocol, h2 := range protocols {
+		s := nettest.Serve(t, trusted().Config(t), h2, func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(1200 * time.Millisecond) // longer than a tunnel's time
+			_, _ = io.WriteString(w, "served")
+		})
+		for _, proxy := range proxies(t, 100*time.Millisecond) {
+			t.Run(protocol+" by "+proxy.Scheme, func(t *testing.T) {
+				t.Parallel()
+				client := through(t, proxy, limits)
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				_, err := client.Do(ctx, get(s.Addr()))
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, "served", string(must(t, client, get(s.Addr())).Body))
+			})
+		}
+	}
+}
+
+// Timeouts as long as can be are none.
+func TestLongestTimeouts(t *testing.T) {
+	const m = math.MaxInt64
+	limits := wire.Timeouts{Dial: m, TLS: m, FirstByte: m, Body: m, Try: m}
+	s := nettest.Serve(t, trusted().Config(t), true, func(w http.ResponseWriter, r *http.Request) {})
+	for _, proxy := range append(proxies(t, 0), nil) {
+		client := through(t, proxy, limits)
+		client.Timeouts = limits
+		assert.Equal(t, http.StatusOK, must(t, client, get(s.Addr())).Status)
+	}
+}
+
+// Of a caller's transport with a proxy it is not known where connections lead.
+func TestAddressesOfForeignTransports(t *testing.T) {
+	s := nettest.Serve(t, trusted().Config(t), false, func(w http.ResponseWriter, r *http.Request) {})
+	for _, proxy := range proxies(t, 0) {
+		client := newClient(t, &http.Transport{Proxy: http.ProxyURL(proxy), TLSClientConfig: new(tls.Config)})
+		assert.False(t, must(t, client, get(s.Addr())).From.IsValid())
+	}
+	client := newClient(t, &http.Transport{TLSClientConfig: new(tls.Config)})
+	assert.Equal(t, "127.0.0.1", must(t, client, get(s.Addr())).From.String())
+}
+
+// A log handler may look at an error whenever it likes.
+func TestLogOfErrorsThatChange(t *testing.T) {
+	var records recorder
+	client := newClient(t, nil)
+	client.Logger = slog.New(&records)
+	err := client.Retry(t.Context(), retry.Policy{Base: time.Millisecond, Attempts: 3}, get(nettest.ClosedPort(t)), true, func(ctx context.Context) error {
+		_, err := client.Do(ctx, get(nettest.ClosedPort(t)))
+		return err
+	})
+	e, ok := errors.AsType[*ekm.Error](err)
+	require.True(t, ok)
+	assert.Equal(t, 3, e.Attempts)
+	require.Len(t, records.errors, 3)
+	for _, logged := range records.errors {
+		assert.Zero(t, logged.Attempts, "it was not changed afterwards")
+	}
+}
+
+// A recorder keeps the errors of the records it is given.
+type recorder struct{ errors []*ekm.Error }
+
+func (*recorder) Enabled(context.Context, slog.Level) bool { return true }
+func (r *recorder) WithAttrs([]slog.Attr) slog.Handler     { return r }
+func (r *recorder) WithGroup(string) slog.Handler          { return r }
+func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
+	rec.Attrs(func(a slog.Attr) bool {
+		if e, ok := a.Value.Any().(*ekm.Error); ok {
+			r.errors = append(r.errors, e)
+		}
+		return true
+	})
+	return nil
 }

@@ -56,7 +56,12 @@ func (x *exchange) enter(p ekm.Phase) {
 // connected is the index of PhaseWrite, the first one with a connection.
 const connected = 5
 
-func (x *exchange) dialing() { x.step.Store(int32(slices.Index(phases[:], ekm.PhaseDial))) }
+func (x *exchange) dialing() {
+	x.step.Store(int32(slices.Index(phases[:], ekm.PhaseDial)))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.conn = netip.Addr{}
+}
 
 func (x *exchange) phase() ekm.Phase { return phases[x.step.Load()] }
 

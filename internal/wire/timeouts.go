@@ -7,7 +7,7 @@ import (
 )
 
 // Timeouts bounds the phases of an exchange. A field that is zero or less has the
-// default given with it. Dial, TLS and FirstByte are the transport's to observe,
+// default given with it, and none is longer than a day. Dial, TLS and FirstByte are the transport's to observe,
 // see [NewTransport].
 type Timeouts struct {
 	Dial      time.Duration // the name and the connection: 10 s
@@ -22,6 +22,7 @@ func (t Timeouts) withDefaults() Timeouts {
 		if *d <= 0 {
 			*d = v
 		}
+		*d = min(*d, 24*time.Hour) // so that they can be added up
 	}
 	def(&t.Dial, 10*time.Second)
 	def(&t.TLS, 10*time.Second)

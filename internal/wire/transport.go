@@ -88,11 +88,15 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil
 	}
 	conn, err := n.DialContext(ctx, network, address)
-	if err == nil && x.proxyHost() != "" {
-		x.enter(ekm.PhaseProxy)
-		x.tunnelling(conn, d.timeouts.Dial+d.timeouts.TLS)
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	l := &link{Conn: conn, proxied: x.proxyHost() != ""}
+	if l.proxied {
+		x.enter(ekm.PhaseProxy)
+		x.tunnelling(l, d.timeouts.Dial+d.timeouts.TLS)
+	}
+	return l, nil
 }
 
 // dialTLS is dial and the handshake: with the target where no proxy is in

@@ -9,6 +9,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -154,8 +155,9 @@ func (c *Client) log(ctx context.Context, r *Request, resp *Response, err error,
 	if resp != nil {
 		attrs = append(attrs, slog.Int("status", resp.Status))
 	}
-	if err != nil {
-		attrs = append(attrs, slog.Any("error", err))
+	if e, ok := errors.AsType[*ekm.Error](err); ok {
+		shown := *e // a handler may look at it later, and callers add to theirs
+		attrs = append(attrs, slog.Any("error", &shown))
 	}
 	c.Logger.LogAttrs(ctx, slog.LevelDebug, "exchange", attrs...)
 }
