@@ -110,7 +110,7 @@ func lastEntries() []entry {
 	return []entry{
 		{
 			ErrorAKVDoesNotExist, "ErrorAKVDoesNotExist", SCPErrFailure, "the name service failed, the key itself may well exist",
-			"DNS says that the host does not exist. For the vault's host: deleted, mistyped or in another cloud. For the login host: this machine's DNS is wrong or blocked.",
+			"DNS says that the host does not exist, or has no address. For the vault's host: deleted, mistyped or in another cloud. For the login host: this machine's DNS is wrong or blocked.",
 			"Look up the host in the error from this machine. If it is the vault, check its name and cloud suffix and the deleted vaults; with a private endpoint, check the private DNS zone.",
 		},
 		{

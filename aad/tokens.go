@@ -41,14 +41,21 @@ type Options struct {
 	Wire       WireLimits
 }
 
-// WireLimits bounds each exchange; see akv.Limits for the fields' meaning.
+// WireLimits bounds each exchange. Zero fields have the default given here; in
+// brackets the codes beyond them. InFlight is how many may be under way: 65,536
+// (3100). The others are bytes: HeaderValue of one field, 16 KiB (3115); Header of
+// all, 64 KiB (3116); Body, 1 MiB (3120, 3122); Held of all bodies that are being
+// read, 256 MiB (3121).
 type WireLimits = wire.Limits
 
-// WireTimeouts bounds the phases of each exchange; see akv.Timeouts for the
-// fields' meaning.
+// WireTimeouts bounds the phases of each exchange: Dial with the name's lookup and
+// TLS (10 s each), FirstByte and Body (30 s each), Try, which is all of it (60 s).
+// Zero fields have these defaults.
 type WireTimeouts = wire.Timeouts
 
-// WireStats count exchanges; see akv.Traffic for the fields' meaning.
+// WireStats counts exchanges by outcome: Succeeded, Unauthorized (401), Throttled
+// (429), Refused (other 4xx), Failed (5xx), Unanswered; the Retries among them;
+// and what their Gate tells.
 type WireStats = wire.Stats
 
 // Tokens hands out tokens for one [Credential]. Any number of goroutines may ask

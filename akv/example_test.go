@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"log"
 	"strings"
+	"time"
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/akv"
 	"github.com/akv-ekm/ekm/internal/fakevault"
+	"github.com/akv-ekm/ekm/proxy"
+	"github.com/akv-ekm/ekm/retry"
 )
 
 // exampleVault is a fake vault with a key "tde", and a client of it. With a real
@@ -186,6 +189,56 @@ func ExampleClient_RotateKey() {
 	// Output: tde true
 }
 
+// Clients of one vault share a gate, and so the rate that it learns; here they
+// are two identities.
+func ExampleOptions_gate() {
+	fake := fakevault.New(fakevault.Options{})
+	defer fake.Close()
+	fake.AddKey("tde", testKey())
+	gate := &retry.Gate{InFlight: 64}
+	for range 2 {
+		cred, err := aad.NewClientSecret(fake.ClientID(), fake.ClientSecret())
+		if err != nil {
+			log.Fatal(err)
+		}
+		client, err := akv.NewClient("fakevault", cred, &akv.Options{
+			Transport: fake.Transport(),
+			Gate:      gate,
+			Retry:     retry.Policy{Budget: time.Minute}, // the longest that the vault may answer nobody
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer client.Close()
+		if _, err := client.GetKey(context.Background(), "tde", ""); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(gate.Stats().Tries, "requests to the vault") // two challenges, two keys
+	// Output: 4 requests to the vault
+}
+
+func ExampleOptions_proxy() {
+	cred, err := aad.NewClientSecret("00000000-0000-0000-0000-000000000001", "from a safe place")
+	if err != nil {
+		log.Fatal(err)
+	}
+	selector := proxy.New(proxy.Settings{
+		URL:     "http://user:password@proxy.contoso.example:8080",
+		NoProxy: ".contoso.example",
+	})
+	client, err := akv.NewClient("contoso", cred, &akv.Options{
+		Proxy:    selector, // for the vault and the login endpoint
+		Timeouts: akv.Timeouts{Dial: 3 * time.Second},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	fmt.Println(selector)
+	// Output: explicit: through http://proxy.contoso.example:8080 (with credentials), except ".contoso.example"
+}
+
 // Counters go where the program's other counters go, here to expvar, which serves
 // them at /debug/vars.
 func ExampleClient_Stats() {
@@ -200,7 +253,7 @@ func ExampleClient_Stats() {
 	fmt.Println(variable.String()[:len(`{"Vault":{"Succeeded":1`)])
 	s := client.Stats()
 	fmt.Println("tokens:", s.Authority.Succeeded)
-	fmt.Println("retries:", s.Vault.Gate.Retries, "throttled:", s.Vault.Throttled, "learned rate:", s.Vault.Gate.Rate)
+	fmt.Println("retries:", s.Vault.Retries, "throttled:", s.Vault.Throttled, "learned rate:", s.Vault.Gate.Rate)
 	// Output:
 	// {"Vault":{"Succeeded":1
 	// tokens: 1

@@ -106,7 +106,7 @@ func TestLeavingWhereverItWaits(t *testing.T) {
 }
 
 // Four thousand calls at once against a vault that allows 200 a second: none fails,
-// few requests are wasted, and it takes hardly longer than it must.
+// and few requests are wasted.
 func TestThrottledBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls, limit, window = 4000, 2000, 10 * time.Second
@@ -132,8 +132,9 @@ func TestThrottledBurst(t *testing.T) {
 		t.Logf("%d requests, %d of them refused, in %v", s.Gate.Tries, s.Throttled, took)
 		assert.Zero(t, failed.Load())
 		assert.Less(t, float64(s.Throttled)/float64(s.Gate.Tries), 0.05)
-		// The vault counts in windows: what the first one takes, it takes at once.
-		assert.Less(t, took, time.Duration(1.15*float64(calls)/limit*float64(window)))
+		// Two windows of the vault take all, each in its first moment: 10 s. The gate
+		// is slower, as it leaves something for others, see docs/throttling.md.
+		assert.Less(t, took, window*3/2)
 	})
 }
 

@@ -26,13 +26,15 @@ type call struct {
 
 // Do is [Policy.Do] with each try let through the gate; a nil gate lets all
 // through. A call that the host refuses with 429, or with 503 while the gate is
-// shut, keeps its place in the queue: it waits for the gate, not for a back-off
-// of its own, and not for longer because it has a deadline that might be too
-// early. If what a Retry-After asks for outlasts the deadline, it returns at once.
+// shut, waits for the gate, not for a back-off of its own, and keeps its place in
+// the queue or loses a few. Only one that is refused while others are served, and
+// for the fourth time or more, rests for a while, eight times Base or less. If what
+// a Retry-After asks for outlasts the deadline, Do returns at once.
 //
 // A wait for one's turn costs nothing of p's Budget, nor does a failure while the
 // gate is shut count as one of p's Attempts. But a call ends, with the last
-// failure, once the host has answered nobody for as long as that Budget.
+// failure, once the host has answered nobody for as long as that Budget; a try
+// under way then goes on to its own end.
 //
 // The error, always of type [*ekm.Error] unless try's own is not, is try's last
 // one; or, before any try was made, 1 (SCPErrFailure) with ctx's error where ctx

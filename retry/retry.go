@@ -68,8 +68,8 @@ func (p Policy) withDefaults() Policy {
 // not begin a wait that would outlast ctx's deadline: the service's own error is
 // worth more than a later context error. But a back-off after 429 or 503 for which
 // the service asked no time is cut to leave some for one more try, if half of Base
-// remains. If ctx ends during a wait, errors.Is
-// finds ctx's error and the service's.
+// remains. If ctx ends during a wait, errors.Is finds ctx's error and the
+// service's.
 //
 // repeatable says that trying twice does no harm. If it is false, only those
 // failures are tried again after which the service cannot have acted.
