@@ -174,32 +174,6 @@ func TestGateContext(t *testing.T) {
 	}
 }
 
-// A deadline ends a wait for a Retry-After before it begins, but not one in the queue.
-func TestGateDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		var g retry.Gate
-		start := time.Now()
-		err := g.Do(ctx, retry.Policy{}, true, func(context.Context) error {
-			e := status(429)
-			e.RetryAfter = 6 * time.Second
-			return e
-		})
-		require.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
-		require.NotErrorIs(t, err, context.DeadlineExceeded)
-		assert.Zero(t, time.Since(start))
-
-		n := 0
-		require.NoError(t, new(retry.Gate).Do(ctx, retry.Policy{Base: time.Minute}, true, func(context.Context) error {
-			if n++; n < 4 {
-				return status(429)
-			}
-			return nil
-		}), "the back-off of one call would be a minute, the gate knows better")
-	})
-}
-
 func TestGateWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := retry.Gate{Waiting: 10, InFlight: 5}
@@ -253,29 +227,6 @@ func TestGateOneFailingCall(t *testing.T) {
 	}
 }
 
-// A host that takes nothing ends calls without a deadline by their budget: those
-// that were tried and those that never were.
-func TestGateBudget(t *testing.T) {
-	for _, n := range []int{429, 503} {
-		synctest.Test(t, func(t *testing.T) {
-			var g retry.Gate
-			start := time.Now()
-			var wg sync.WaitGroup
-			for range 1000 {
-				wg.Go(func() {
-					err := g.Do(t.Context(), retry.Policy{Budget: time.Minute}, true, slow(func() error { return status(n) }))
-					assert.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
-					assert.GreaterOrEqual(t, time.Since(start), time.Minute)
-				})
-			}
-			wg.Wait()
-			assert.Less(t, time.Since(start), 70*time.Second)
-			assert.Less(t, g.Stats().Tries, uint64(500))
-			assert.Zero(t, g.Stats().Waiting)
-		})
-	}
-}
-
 // A rate that binds nobody any more is forgotten after half a minute.
 func TestGateForgets(t *testing.T) {
 	for wait, forgotten := range map[time.Duration]bool{29 * time.Second: false, 31 * time.Second: true} {
@@ -297,33 +248,6 @@ func TestGateForgets(t *testing.T) {
 	}
 }
 
-// What a Retry-After asks for is kept to, up to the policy's cap.
-func TestGateRetryAfter(t *testing.T) {
-	for asked, want := range map[time.Duration]time.Duration{
-		3 * time.Second: 3 * time.Second, 20 * time.Second: 20 * time.Second, time.Hour: time.Minute,
-	} {
-		for _, n := range []int{429, 503} {
-			synctest.Test(t, func(t *testing.T) {
-				var g retry.Gate
-				start := time.Now()
-				var tries []time.Duration
-				require.NoError(t, g.Do(t.Context(), retry.Policy{Budget: time.Hour}, true, slow(func() error {
-					if tries = append(tries, time.Since(start)); len(tries) == 4 {
-						return nil
-					}
-					e := status(n)
-					e.RetryAfter = asked
-					return e
-				})))
-				for i := range tries[1:] {
-					assert.InDelta(t, want.Seconds(), (tries[i+1] - tries[i]).Seconds(), 0.8, tries)
-					assert.GreaterOrEqual(t, tries[i+1]-tries[i], want)
-				}
-			})
-		}
-	}
-}
-
 // Any bound of the tries under way is a bound, be it as large as can be.
 func TestGateInFlight(t *testing.T) {
 	for _, n := range []int{1, 5, math.MaxInt/4 + 1, math.MaxInt} {
@@ -338,6 +262,13 @@ func TestGateInFlight(t *testing.T) {
 			wg.Wait()
 		})
 	}
+}
+
+// A gate that holds nobody back costs no memory.
+func TestGateAllocates(t *testing.T) {
+	var g retry.Gate
+	ctx, try := t.Context(), func(context.Context) error { return nil }
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { _ = g.Do(ctx, retry.Policy{}, true, try) }))
 }
 
 // A try that panics gives its place back.

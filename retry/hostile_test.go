@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -169,72 +168,6 @@ func TestGateLongOutage(t *testing.T) {
 			assert.Less(t, time.Since(start), 6*time.Hour+15*time.Second)
 		})
 	}
-}
-
-// A call without a deadline ends at its budget, whether or not a probe is due then.
-func TestGateBudgetOfOne(t *testing.T) {
-	for _, after := range []time.Duration{0, 45 * time.Second} {
-		synctest.Test(t, func(t *testing.T) {
-			var g retry.Gate
-			start := time.Now()
-			err := g.Do(t.Context(), retry.Policy{}, true, slow(func() error {
-				e := status(429)
-				e.RetryAfter = after
-				return e
-			}))
-			require.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
-			assert.InDelta(t, 120, time.Since(start).Seconds(), 1)
-		})
-	}
-}
-
-// A host that takes calls and never answers ends them at their budget, give or
-// take the try under way.
-func TestGateHangs(t *testing.T) {
-	for _, inFlight := range []int{1, 2, 128} {
-		for _, callers := range []int{1, 2, 5, 300} {
-			for _, try := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
-				synctest.Test(t, func(t *testing.T) {
-					g := retry.Gate{InFlight: inFlight}
-					var wg sync.WaitGroup
-					start := time.Now()
-					for range callers {
-						wg.Go(func() {
-							err := g.Do(t.Context(), retry.Policy{Attempts: 1000}, true, func(context.Context) error {
-								time.Sleep(try)
-								return network(ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, os.ErrDeadlineExceeded)
-							})
-							assert.ErrorIs(t, err, ekm.ErrorHttpGetResponseCode)
-							assert.GreaterOrEqual(t, time.Since(start), 2*time.Minute)
-						})
-					}
-					wg.Wait()
-					assert.LessOrEqual(t, time.Since(start), 2*time.Minute+try+time.Second)
-				})
-			}
-		}
-	}
-}
-
-// Calls that came at different times end at different times, each at its own.
-func TestGateManyEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var g retry.Gate
-		var wg sync.WaitGroup
-		for range 50 * 200 {
-			wg.Go(func() {
-				start := time.Now()
-				err := g.Do(t.Context(), retry.Policy{}, true, slow(func() error {
-					return network(ekm.ErrorHttpAttemptConnect, ekm.PhaseDial, io.EOF)
-				}))
-				assert.ErrorIs(t, err, ekm.ErrorHttpAttemptConnect)
-				assert.InDelta(t, 120, time.Since(start).Seconds(), 0.2)
-			})
-			time.Sleep(time.Second / 50)
-		}
-		wg.Wait()
-		assert.Zero(t, g.Stats().Waiting)
-	})
 }
 
 // A connection that breaks under many calls is one failure of the host, not many:
