@@ -248,22 +248,34 @@ func (m *managed) arcProof(x *exchange, r *wire.Request, resp *wire.Response) (s
 	if dir == "" {
 		dir = arcKeyDirectory()
 	}
-	if filepath.Clean(path) != path || filepath.Dir(path) != filepath.Clean(dir) || filepath.Ext(path) != ".key" {
+	if !inFolder(path, dir) || filepath.Ext(path) != ".key" {
 		return refuse(fmt.Errorf("the Arc agent's challenge names a file that is no .key file in %s", dir))
 	}
 	const limit = 4096
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() {
-		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no regular file; is the account a member of the himds group?"), ekm.Local, "")
+		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no regular file; "+arcGroup), ekm.Local, "")
 		return "", err
 	}
 	key, err := readFile(path, limit)
 	if err != nil || !credentials(string(key)) {
-		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no key of at most 4096 bytes; is the account a member of the himds group?"), ekm.Local, "")
+		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no key of at most 4096 bytes; "+arcGroup), ekm.Local, "")
 		return "", err
 	}
 	r.Secrets = append(r.Secrets, string(key))
 	return "Basic " + string(key), nil
+}
+
+const arcGroup = "is the account a member of the himds group (on Windows, of Administrators or of Hybrid agent extension applications)?"
+
+// inFolder reports whether path names a file that lies in dir itself. On Windows a
+// name has neither case nor one kind of slash, and may have parts that lead
+// elsewhere: a device, or a stream behind a colon.
+func inFolder(path, dir string) bool {
+	path, dir = filepath.FromSlash(path), filepath.Clean(dir)
+	folder := filepath.Dir(path)
+	same := folder == dir || runtime.GOOS == "windows" && strings.EqualFold(folder, dir)
+	return same && filepath.Clean(path) == path && filepath.IsLocal(filepath.Base(path))
 }
 
 // arcAgent reports whether the Arc agent is installed: a service may lack the

@@ -53,9 +53,9 @@ func networkScenarios() []scenario {
 		},
 		{
 			code: ekm.ErrorHttpAttemptConnect, how: "a dial that fails with ENETUNREACH",
-			op: "getKey", party: ekm.Vault, phase: ekm.PhaseDial, cause: syscall.ENETUNREACH, live: true,
+			op: "getKey", party: ekm.Vault, phase: ekm.PhaseDial, cause: nettest.NetUnreachable, live: true,
 			run: func(s *scene) error {
-				return s.dialing("192.0.2.1", &net.Dialer{Control: func(string, string, syscall.RawConn) error { return syscall.ENETUNREACH }})
+				return s.dialing("192.0.2.1", &net.Dialer{Control: func(string, string, syscall.RawConn) error { return nettest.NetUnreachable }})
 			},
 		},
 		{
@@ -131,7 +131,7 @@ func unsentScenarios() []scenario {
 		return nettest.ListenTLS(s, config, nettest.Replying("", false))
 	}
 	return []scenario{
-		row("a port where nobody listens", ekm.PhaseDial, syscall.ECONNREFUSED, "", func(s *scene) error {
+		row("a port where nobody listens", ekm.PhaseDial, nettest.ConnRefused, "", func(s *scene) error {
 			return s.fromOwn(nettest.ClosedPort(s), nil)
 		}),
 		row("a dial that never ends", ekm.PhaseDial, context.DeadlineExceeded, "", func(s *scene) error {
@@ -144,7 +144,7 @@ func unsentScenarios() []scenario {
 			}}
 			return s.from("contoso.vault.azure.net", akv.Options{Transport: transport}, impatient)
 		}),
-		row("a connection reset in mid-handshake", ekm.PhaseTLS, syscall.ECONNRESET, "", func(s *scene) error {
+		row("a connection reset in mid-handshake", ekm.PhaseTLS, nettest.ConnReset, "", func(s *scene) error {
 			return s.fromOwn(nettest.Listen(s, nettest.Reset), nil)
 		}),
 		row("a handshake that never ends", ekm.PhaseTLS, context.DeadlineExceeded, "", func(s *scene) error {
@@ -171,16 +171,16 @@ func unsentScenarios() []scenario {
 			return s.fromOwn(nettest.ListenTLS(s, old, nettest.Replying("", false)), nil)
 		}),
 		row("a name server that fails", ekm.PhaseResolve, nil, "server misbehaving", func(s *scene) error {
-			return s.dialing("contoso.vault.azure.net", &net.Dialer{Resolver: nettest.Resolver(s, nettest.ServerFailure)})
+			return s.dialing("contoso.vault.azure.net", &net.Dialer{Resolver: nettest.Resolver(nettest.ServerFailure)})
 		}),
 		row("a name server that never answers", ekm.PhaseDial, context.DeadlineExceeded, "", func(s *scene) error {
-			return s.dialing("contoso.vault.azure.net", &net.Dialer{Resolver: nettest.Resolver(s, nettest.NoAnswer)})
+			return s.dialing("contoso.vault.azure.net", &net.Dialer{Resolver: nettest.Unheard()})
 		}),
 		{
 			code: ekm.ErrorAKVDoesNotExist, how: "a vault whose name the name server does not know",
 			op: "getKey", party: ekm.Vault, phase: ekm.PhaseResolve, says: "no such host", live: true,
 			run: func(s *scene) error {
-				return s.dialing("contoso.vault.azure.net", &net.Dialer{Resolver: nettest.Resolver(s, nettest.NoSuchName)})
+				return s.dialing("contoso.vault.azure.net", &net.Dialer{Resolver: nettest.Resolver(nettest.NoSuchName)})
 			},
 		},
 		{
@@ -218,7 +218,7 @@ func proxyScenarios() []scenario {
 			code: ekm.ErrorHttpSendRequest, how: "a proxy whose name does not exist, chosen by a transport of the caller's",
 			op: "getKey", party: ekm.Proxy, phase: ekm.PhaseResolve, says: "no such host", live: true,
 			run: func(s *scene) error {
-				d := &net.Dialer{Resolver: nettest.Resolver(s, nettest.NoSuchName)}
+				d := &net.Dialer{Resolver: nettest.Resolver(nettest.NoSuchName)}
 				through := http.ProxyURL(&url.URL{Scheme: "http", User: url.UserPassword("canary", "canary-password"), Host: "proxy.contoso.invalid:8080"})
 				transport := &http.Transport{Proxy: through, DialContext: d.DialContext}
 				s.Cleanup(transport.CloseIdleConnections)
@@ -234,7 +234,7 @@ func proxyScenarios() []scenario {
 			})
 		}),
 		row("a proxy that garbles its answer", ekm.PhaseProxy, 0, nil, "malformed HTTP", tunnel("what is a Content-Length?\r\n\r\n")),
-		row("a proxy that is not there", ekm.PhaseDial, 0, syscall.ECONNREFUSED, "", func(s *scene) error {
+		row("a proxy that is not there", ekm.PhaseDial, 0, nettest.ConnRefused, "", func(s *scene) error {
 			return s.fromOwn("contoso.vault.azure.net", throughProxy("http://"+nettest.ClosedPort(s)))
 		}),
 	}

@@ -29,7 +29,6 @@ func TestPage(t *testing.T) {
 	}
 	have, err := os.ReadFile(name)
 	require.NoError(t, err)
-	have = bytes.ReplaceAll(have, []byte("\r\n"), []byte("\n")) // a checkout of git for Windows
 	want, got := strings.Split(string(page), "\n"), strings.Split(string(have), "\n")
 	for i := range min(len(want), len(got)) {
 		require.Equal(t, want[i], got[i], "docs/codes.md, line %d, is out of date: run go generate ./internal/matrix", i+1)

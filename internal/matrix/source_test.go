@@ -111,7 +111,7 @@ var readPlaces = sync.OnceValues(func() (map[ekm.Code][]place, error) {
 					where = steps[p.step] // the table says which code, the step raises it
 				}
 				for _, p := range where {
-					p.file = filepath.ToSlash(strings.TrimPrefix(p.file, root+string(filepath.Separator)))
+					p.file = filepath.ToSlash(strings.TrimPrefix(p.file, filepath.FromSlash(root+"/")))
 					found[c] = append(found[c], p)
 				}
 			})

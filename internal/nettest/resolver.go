@@ -3,63 +3,40 @@ package nettest
 import (
 	"context"
 	"encoding/binary"
+	"io"
 	"net"
-	"testing"
+	"net/netip"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // The answers of a [Resolver]: RFC 1035, 4.1.1.
 const (
-	ServerFailure = 2
-	NoSuchName    = 3
-	NoAnswer      = -1
+	Known         = int(dnsmessage.RCodeSuccess)
+	ServerFailure = int(dnsmessage.RCodeServerFailure)
+	NoSuchName    = int(dnsmessage.RCodeNameError)
 )
 
-// Resolver asks a name server that answers every question with rcode.
-func Resolver(t testing.TB, rcode int) *net.Resolver {
-	t.Helper()
-	server, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { _ = server.Close(); <-done })
-	go func() {
-		defer close(done)
-		for buf := make([]byte, 512); ; {
-			n, from, err := server.ReadFrom(buf)
-			if err != nil {
+// Resolver asks a name server that answers every question with rcode, and with
+// addresses.
+func Resolver(rcode int, addresses ...netip.Addr) *net.Resolver {
+	return resolver(func(far net.Conn) {
+		for {
+			// Each message has its length in front: RFC 1035, 4.2.2.
+			var size [2]byte
+			if _, err := io.ReadFull(far, size[:]); err != nil {
 				return
 			}
-			if rcode >= 0 && n >= 12 {
-				_, _ = server.WriteTo(refusal(buf[:n], rcode), from)
+			question := make([]byte, binary.BigEndian.Uint16(size[:]))
+			if _, err := io.ReadFull(far, question); err != nil {
+				return
+			}
+			reply := answer(question, rcode, addresses)
+			if _, err := far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
+				return
 			}
 		}
-	}()
-	// The resolver waits for seconds on, in the background, unless it is cut off.
-	ended, end := context.WithCancel(context.Background())
-	t.Cleanup(end)
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		if err := ended.Err(); err != nil {
-			return nil, err
-		}
-		conn, err := new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
-		if err == nil {
-			context.AfterFunc(ended, func() { _ = conn.Close() })
-		}
-		return conn, err
-	}}
-}
-
-// refusal is the question sent back, with rcode and no records.
-func refusal(question []byte, rcode int) []byte {
-	end := 12
-	for end < len(question) && question[end] != 0 {
-		end += int(question[end]) + 1
-	}
-	reply := append([]byte(nil), question[:min(end+5, len(question))]...)
-	binary.BigEndian.PutUint16(reply[2:], 0x8180|uint16(rcode))
-	copy(reply[4:12], []byte{0, 1, 0, 0, 0, 0, 0, 0})
-	return reply
+	})
 }
 
 // Unheard is a resolver whose questions reach nobody: each waits until its context
@@ -69,9 +46,43 @@ func Unheard() *net.Resolver {
 	// a bubble of testing/synctest.
 	mute := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }}
 	_, _ = mute.LookupHost(context.Background(), "first.example")
+	return resolver(func(net.Conn) {})
+}
+
+// resolver asks a name server at the far end of a pipe, which serve is: a socket
+// could be deaf for a while after its question's context has ended.
+func resolver(serve func(far net.Conn)) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, far := net.Pipe()
 		context.AfterFunc(ctx, func() { _ = far.Close() })
+		go serve(far)
 		return conn, nil
 	}}
+}
+
+// answer is the reply to a question, with those of the addresses that it asks for.
+func answer(question []byte, rcode int, addresses []netip.Addr) []byte {
+	var m dnsmessage.Message
+	if err := m.Unpack(question); err != nil {
+		panic(err)
+	}
+	asked := m.Questions[0]
+	m.Response, m.RecursionAvailable, m.RCode, m.Additionals = true, true, dnsmessage.RCode(rcode), nil
+	for _, a := range addresses {
+		r := dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: asked.Name, Class: asked.Class}}
+		switch {
+		case asked.Type == dnsmessage.TypeA && a.Is4():
+			r.Body = &dnsmessage.AResource{A: a.As4()}
+		case asked.Type == dnsmessage.TypeAAAA && a.Is6():
+			r.Body = &dnsmessage.AAAAResource{AAAA: a.As16()}
+		default:
+			continue
+		}
+		m.Answers = append(m.Answers, r)
+	}
+	reply, err := m.Pack()
+	if err != nil {
+		panic(err)
+	}
+	return reply
 }

@@ -20,7 +20,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -113,7 +112,7 @@ func TestProxy(t *testing.T) {
 		address := nettest.ClosedPort(t)
 		_, err := do(t, newClient(t, via("http", address)), get(target))
 		failed(t, err, want{ekm.ErrorHttpSendRequest, ekm.PhaseDial, ekm.Proxy, address}, password)
-		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+		assert.ErrorIs(t, err, nettest.ConnRefused)
 	})
 	t.Run("works", func(t *testing.T) {
 		resp := must(t, newClient(t, via("http", nettest.Listen(t, tunnel(200)))), get(target))
