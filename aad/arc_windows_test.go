@@ -25,6 +25,7 @@ func TestArcKeyFileOnWindows(t *testing.T) {
 		good bool
 	}{
 		"another case":    {strings.ToUpper(dir) + `\a.key`, true},
+		"another letter":  {strings.Replace(dir, "Tokens", "To\u212aens", 1) + `\a.key`, false}, // the Kelvin sign, a kind of K
 		"slashes":         {filepath.ToSlash(dir) + "/a.key", true},
 		"without a drive": {strings.TrimPrefix(dir, filepath.VolumeName(dir)) + `\a.key`, false},
 		"a device's path": {`\\?\` + dir + `\a.key`, false},

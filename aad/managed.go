@@ -274,8 +274,18 @@ const arcGroup = "is the account a member of the himds group (on Windows, of Adm
 func inFolder(path, dir string) bool {
 	path, dir = filepath.FromSlash(path), filepath.Clean(dir)
 	folder := filepath.Dir(path)
-	same := folder == dir || runtime.GOOS == "windows" && strings.EqualFold(folder, dir)
+	same := folder == dir || runtime.GOOS == "windows" && lower(folder) == lower(dir)
 	return same && filepath.Clean(path) == path && filepath.IsLocal(filepath.Base(path))
+}
+
+// lower folds the case of ASCII alone, of which every file system says the same.
+func lower(path string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, path)
 }
 
 // arcAgent reports whether the Arc agent is installed: a service may lack the

@@ -89,8 +89,8 @@ func NewTokens(cred Credential, opts *Options) *Tokens {
 	return t
 }
 
-// Close ends refreshes in the background and closes connections of our own, those
-// in use as soon as they are idle. The credential and its tokens remain of use to
+// Close ends refreshes in the background and closes all connections of our own,
+// once no exchange is under way. The credential and its tokens remain of use to
 // others. Calls after Close work, but nothing is refreshed ahead any more.
 func (t *Tokens) Close() {
 	t.end()

@@ -177,9 +177,9 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	return c, nil
 }
 
-// Close ends what the client does in the background and closes connections of its
-// own, those in use as soon as they are idle. Calls under way are not disturbed,
-// and calls after Close work; they leave no connection.
+// Close ends what the client does in the background and closes all connections of
+// its own, once no call is under way. Those are not disturbed, and calls after
+// Close work; they leave no connection.
 func (c *Client) Close() {
 	c.tokens.Close()
 	c.wire.Close()

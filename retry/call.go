@@ -26,15 +26,16 @@ type call struct {
 
 // Do is [Policy.Do] with each try let through the gate; a nil gate lets all
 // through. A call that the host refuses with 429, or with 503 while the gate is
-// shut, waits for the gate, not for a back-off of its own, and keeps its place in
-// the queue or loses a few. Only one that is refused while others are served, and
-// for the fourth time or more, rests for a while, eight times Base or less. If what
-// a Retry-After asks for outlasts the deadline, Do returns at once.
+// shut, waits for the gate, not for a back-off of its own; its place in the queue
+// is kept the first time, and then falls behind ever more others, up to 64. Only one
+// that is refused while others are served, for the fourth time or more, rests for a
+// while: eight times Base or less. If what a Retry-After asks for outlasts the
+// deadline, Do returns at once.
 //
 // A wait for one's turn costs nothing of p's Budget, nor does a failure while the
 // gate is shut count as one of p's Attempts. But a call ends, with the last
-// failure, once the host has answered nobody for as long as that Budget; a try
-// under way then goes on to its own end.
+// failure, once tries have failed and the host has answered nobody for as long as
+// that Budget; a try under way then goes on to its own end, so it should have one.
 //
 // The error, always of type [*ekm.Error] unless try's own is not, is try's last
 // one; or, before any try was made, 1 (SCPErrFailure) with ctx's error where ctx
@@ -47,7 +48,7 @@ func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(conte
 		if err := c.turn(ctx); err != nil {
 			return err
 		}
-		held, err := c.once(ctx, try)
+		held, over, err := c.once(ctx, try)
 		if err == nil {
 			return nil
 		}
@@ -56,7 +57,7 @@ func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(conte
 			return err
 		}
 		e.Attempts = c.tries
-		if ctx.Err() != nil || !temporary(e, repeatable) || !c.mayTry(e, held) {
+		if over || ctx.Err() != nil || !temporary(e, repeatable) || !c.mayTry(e, held) {
 			return err
 		}
 		c.err, c.last = err, e
@@ -68,7 +69,7 @@ func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(conte
 
 // once makes one try and tells the gate what came of it. held says that the gate
 // will keep the call back until the host is likely to take it.
-func (c *call) once(ctx context.Context, try func(context.Context) error) (held bool, err error) {
+func (c *call) once(ctx context.Context, try func(context.Context) error) (held, over bool, err error) {
 	c.tries++
 	var seen outcome
 	start := time.Now()
@@ -78,7 +79,7 @@ func (c *call) once(ctx context.Context, try func(context.Context) error) (held 
 	defer func() { // also if try panics
 		end := time.Now()
 		c.took = end.Sub(start)
-		held = c.gate.leave(end, &c.pass, seen, c.Cap)
+		held, over = c.gate.leave(end, &c.pass, seen, &c.Policy)
 	}()
 	if c.Try > 0 {
 		bounded, cancel := context.WithTimeout(ctx, c.Try)
@@ -88,7 +89,7 @@ func (c *call) once(ctx context.Context, try func(context.Context) error) (held 
 		err = try(ctx)
 	}
 	seen = outcomeOf(ctx, err)
-	return held, err
+	return held, over, err
 }
 
 // mayTry counts a failure by what it is: of the call, or of a host that is shut
@@ -108,25 +109,26 @@ func (c *call) mayTry(e *ekm.Error, held bool) bool {
 // backOff waits before the next try, unless the gate will see to that.
 func (c *call) backOff(ctx context.Context, held bool) error {
 	wait := min(c.last.RetryAfter, c.Cap)
-	// At a gate, a 429 means that others are served. A call that is heavier than
-	// they needs many tries, so that it must not rest for long.
-	alone := c.gate != nil && c.last.Status == http.StatusTooManyRequests
+	throttled := c.gate != nil && c.last.Status == http.StatusTooManyRequests
 	switch {
 	case held:
-	case alone:
+	case throttled: // while others are served: it is heavier than they, perhaps, and needs many tries
 		wait = c.wait(min(c.failed+c.refused, 4), wait)
 	default:
 		wait = c.wait(c.failed+c.refused, wait)
 	}
-	if deadline, ok := ctx.Deadline(); ok && wait > 0 && !(alone && c.last.RetryAfter == 0) {
-		if wait = c.fit(wait, time.Until(deadline)); wait <= 0 {
+	if deadline, ok := ctx.Deadline(); ok && wait > 0 {
+		switch cut := c.fit(wait, time.Until(deadline)); {
+		case cut > 0:
+			wait = cut
+		case !throttled || c.last.RetryAfter > 0:
 			return c.err
 		}
 	}
 	if held {
 		return nil
 	}
-	if !alone {
+	if !throttled {
 		if c.spent += wait; c.spent > c.Budget {
 			return c.err
 		}

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"net/http"
@@ -33,13 +34,13 @@ type Gate struct {
 	mu       sync.Mutex
 	queue    queue
 	pace     pace
-	arrivals uint64
+	last     uint64 // place given
 	inFlight int
 	resting  int         // calls in a back-off of their own
 	timer    *time.Timer // runs while calls wait for the time to come; nil before the first
 	refusal  *ekm.Error  // the last one, or failure
 	heard    time.Time   // the last answer
-	ends     time.Time   // not after the first end of a waiter's budget, if the host answers nobody
+	ends     time.Time   // about the first end of a waiter's budget, or before, if the host answers nobody
 	stats    Stats
 }
 
@@ -65,13 +66,12 @@ func (g *Gate) Stats() Stats {
 
 // A pass is what a call holds while the gate has let it in.
 type pass struct {
-	arrival uint64    // the call's number, from 1; it keeps it from try to try
-	came    time.Time // when its first try began or it first had to wait
-	tried   bool      // before, or by now
-	epoch   uint32    // of the pace, when the try began
-	probe   bool      // the one try that asks whether a shut host is back
-	denied  int       // 429s
-	place   uint64    // in the queue: the lowest goes first; at first the arrival
+	place  uint64    // in the queue, from 1: the lowest goes first; 0: none yet, or lost
+	came   time.Time // when its first try began or it first had to wait
+	tried  bool      // before, or by now
+	epoch  uint32    // of the pace, when the try began
+	probe  bool      // the one try that asks whether a shut host is back
+	denied int       // 429s
 }
 
 // An outcome is what a try says about its host.
@@ -117,10 +117,9 @@ func outcomeOf(ctx context.Context, err error) outcome {
 func (g *Gate) enter(p *pass, budget time.Duration) (*waiter, *ekm.Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if p.arrival == 0 {
-		g.arrivals++
-		p.arrival, p.place = g.arrivals, g.arrivals
-		if p.tried {
+	if p.place == 0 {
+		g.last++
+		if p.place = g.last; p.tried {
 			p.place += behind // those who have not been tried go first, lest the host be judged by one request
 		}
 	}
@@ -138,17 +137,19 @@ func (g *Gate) enter(p *pass, budget time.Duration) (*waiter, *ekm.Error) {
 			return nil, nil
 		}
 	}
-	if err := g.full(); err != nil {
-		return nil, err
-	}
 	now := time.Now()
 	if p.came.IsZero() {
 		p.came = now
 	}
 	w := &waiter{pass: *p, since: now, budget: budget, ready: make(chan struct{})}
+	full := g.full()
 	g.queue.add(w)
-	g.ends = earlier(g.ends, g.end(w))
+	g.ends = earlier(g.ends, g.end(p, budget))
 	g.pump(now)
+	if full != nil && w.index >= 0 {
+		heap.Remove(&g.queue, w.index)
+		return nil, full
+	}
 	return w, nil
 }
 
@@ -165,12 +166,14 @@ func (g *Gate) begin(p *pass) {
 // leave takes note of a try that ended at a time. held says that the call, if it
 // failed, need not wait but for its turn: the gate knows when another try has a
 // chance. That is so while it is shut, and after a 429 without a time to wait,
-// if that says more of the host than of the call. longest bounds the time that the
-// host may ask for. A call whose try failed loses its place, so that p is changed;
-// one that was throttled keeps it, for it would have been served.
-func (g *Gate) leave(ended time.Time, p *pass, o outcome, longest time.Duration) (held bool) {
+// if that says more of the host than of the call. A call whose try failed otherwise
+// loses its place.
+//
+// over says that a call which is not held has seen the host answer nobody for as
+// long as its budget; one that is held learns so in the queue.
+func (g *Gate) leave(ended time.Time, p *pass, o outcome, policy *Policy) (held, over bool) {
 	if g == nil {
-		return false
+		return false, false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -180,21 +183,22 @@ func (g *Gate) leave(ended time.Time, p *pass, o outcome, longest time.Duration)
 	}
 	if o.kind == answered && g.pace.unlimited() && len(g.queue) == 0 {
 		g.pace.plain()
-		return false
+		return false, false
 	}
 	now := time.Now()
 	stubborn := o.kind == throttled && p.denied >= often && !p.probe
 	g.learn(now, p, o, stubborn)
 	if o.kind != answered && o.kind != throttled {
-		p.arrival = 0 // it comes anew
+		p.place = 0
 	}
 	if o.err != nil && g.pace.doubtful() {
-		g.pace.asked(now, min(o.err.RetryAfter, longest))
+		g.pace.asked(now, min(o.err.RetryAfter, policy.Cap))
 		copied := *o.err
 		g.refusal = &copied
 	}
 	g.pump(now)
-	return o.err != nil && !stubborn && (g.pace.shut || o.kind == throttled && o.err.RetryAfter == 0)
+	held = o.err != nil && !stubborn && (g.pace.shut || o.kind == throttled && o.err.RetryAfter == 0)
+	return held, o.err != nil && !held && !now.Before(g.end(p, policy.Budget))
 }
 
 // learn tells the pace what came of a try; g.mu is held.

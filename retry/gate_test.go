@@ -264,6 +264,28 @@ func TestGateInFlight(t *testing.T) {
 	}
 }
 
+// Where nobody need wait, it does not matter how many do in a back-off of their own.
+func TestGateWaitingWithRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := retry.Gate{Waiting: 1}
+		var wg sync.WaitGroup
+		fails := true
+		wg.Go(func() {
+			assert.NoError(t, g.Do(t.Context(), retry.Policy{}, true, slow(func() error {
+				if fails {
+					fails = false
+					return network(ekm.ErrorHttpAttemptConnect, ekm.PhaseDial, io.EOF)
+				}
+				return nil
+			})))
+		})
+		time.Sleep(50 * time.Millisecond)
+		require.Equal(t, 1, g.Stats().Waiting)
+		assert.NoError(t, g.Do(t.Context(), retry.Policy{}, true, slow(fine)))
+		wg.Wait()
+	})
+}
+
 // A gate that holds nobody back costs no memory.
 func TestGateAllocates(t *testing.T) {
 	var g retry.Gate

@@ -200,9 +200,14 @@ func TestGateRefusedAmongFew(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		var refused, served atomic.Int64
+		var last time.Duration
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			err := g.Do(ctx, retry.Policy{}, true, slow(func() error { refused.Add(1); return status(429) }))
+			err := g.Do(ctx, retry.Policy{}, true, slow(func() error {
+				refused.Add(1)
+				last = time.Since(start)
+				return status(429)
+			}))
 			assert.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
 		})
@@ -220,7 +225,80 @@ func TestGateRefusedAmongFew(t *testing.T) {
 		wg.Wait()
 		assert.Less(t, refused.Load(), int64(150)) // one in two seconds
 		assert.Greater(t, served.Load(), int64(1000))
+		assert.Greater(t, last, 5*time.Minute-time.Second) // it rests no longer than leaves time to try
 	})
+}
+
+// Nor does it outlive a host that answers nobody any more.
+func TestGateRefusedAndThenAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g retry.Gate
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			err := g.Do(t.Context(), retry.Policy{}, true, slow(func() error { return status(429) }))
+			assert.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
+			assert.InDelta(t, 180, time.Since(start).Seconds(), 5)
+		})
+		for time.Since(start) < time.Minute {
+			require.NoError(t, g.Do(t.Context(), retry.Policy{}, true, slow(fine)))
+		}
+		wg.Wait()
+	})
+}
+
+// A few such calls leave the others most of what there is.
+func TestGateSomeRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		var g retry.Gate
+		var served atomic.Int64
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				for pass(ctx, 50*time.Millisecond) == nil {
+					_ = g.Do(ctx, retry.Policy{}, true, slow(func() error { served.Add(1); return nil }))
+				}
+			})
+		}
+		for range 10 {
+			wg.Go(func() { _ = g.Do(ctx, retry.Policy{}, true, slow(func() error { return status(429) })) })
+		}
+		wg.Wait()
+		assert.Greater(t, served.Load(), int64(100*120))
+	})
+}
+
+// After an outage, calls that are still refused do not keep out those that failed
+// meanwhile.
+func TestGateRefusedAfterOutage(t *testing.T) {
+	for _, inFlight := range []int{2, 0} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			g := retry.Gate{InFlight: inFlight}
+			start := time.Now()
+			call := func(after func() error) error {
+				return g.Do(ctx, retry.Policy{}, true, slow(func() error {
+					if time.Since(start) < time.Minute {
+						return network(ekm.ErrorHttpAttemptConnect, ekm.PhaseDial, io.EOF)
+					}
+					return after()
+				}))
+			}
+			var good, bad sync.WaitGroup
+			for range 300 {
+				good.Go(func() { assert.NoError(t, call(fine)) })
+			}
+			for range 5 {
+				bad.Go(func() { _ = call(func() error { return status(429) }) })
+			}
+			good.Wait()
+			cancel()
+			bad.Wait()
+		})
+	}
 }
 
 // A back-off of the call's own is cut to fit before its deadline.

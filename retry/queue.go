@@ -21,7 +21,7 @@ type waiter struct {
 
 const (
 	behind = 1000 // later calls that go before one whose try failed
-	often  = 4    // 429s to one call: the next one tells more of the call than of the host
+	often  = 3    // 429s to one call, after which the next one tells more of it than of the host
 )
 
 // setBack takes note of a 429. The first costs a call nothing: it would have been
@@ -38,9 +38,10 @@ func (g *Gate) setBack(p *pass) {
 		first = append(first, g.queue.next())
 	}
 	for _, w := range first {
-		p.place = min(g.arrivals+1, max(p.place, w.place+1))
+		p.place = max(p.place, w.place+1)
 		g.queue.add(w)
 	}
+	g.last = max(g.last, p.place)
 }
 
 // pump lets in whose turn has come and sees to it that it is called again when
@@ -99,13 +100,13 @@ func (g *Gate) withdraw(w *waiter) {
 	g.pump(now)
 }
 
-// end is when a waiter will have seen the host answer nobody for as long as it
+// end is when a call will have seen the host answer nobody for as long as it
 // cares to wait.
-func (g *Gate) end(w *waiter) time.Time {
-	if w.came.Before(g.heard) {
-		return g.heard.Add(w.budget)
+func (g *Gate) end(p *pass, budget time.Duration) time.Time {
+	if p.came.Before(g.heard) {
+		return g.heard.Add(budget)
 	}
-	return w.came.Add(w.budget)
+	return p.came.Add(budget)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -121,7 +122,7 @@ func (g *Gate) giveUp(now time.Time) {
 	kept := g.queue[:0]
 	g.ends = now.Add(math.MaxInt64)
 	for _, w := range g.queue {
-		if end := g.end(w); now.Before(end) {
+		if end := g.end(&w.pass, w.budget); now.Before(end) {
 			g.ends = earlier(g.ends, end)
 			kept = append(kept, w)
 			continue
@@ -155,7 +156,7 @@ func (q queue) Swap(i, j int)  { q[i], q[j] = q[j], q[i]; q[i].index, q[j].index
 
 func (q queue) Less(i, j int) bool {
 	a, b := q[i], q[j]
-	return cmp.Or(cmp.Compare(a.place, b.place), a.since.Compare(b.since), cmp.Compare(a.arrival, b.arrival)) < 0
+	return cmp.Or(cmp.Compare(a.place, b.place), a.since.Compare(b.since)) < 0
 }
 
 func (q *queue) Pop() any {

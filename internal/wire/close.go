@@ -2,9 +2,8 @@ package wire
 
 import "time"
 
-// Close closes connections, if Transport is the client's own: those that are idle
-// at once, or once the exchanges under way are over. Exchanges after Close work,
-// and leave no connection either.
+// Close closes the connections, if Transport is the client's own, once no exchange
+// is under way. Exchanges after Close work, and leave no connection either.
 func (c *Client) Close() {
 	if !c.Own {
 		return

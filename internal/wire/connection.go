@@ -30,25 +30,6 @@ func linkOf(c net.Conn) *link {
 	}
 }
 
-// tunnelling notes a connection on which a proxy is asked for something, by
-// net/http and without a limit of its own.
-func (x *exchange) tunnelling(c net.Conn, limit time.Duration) {
-	_ = c.SetDeadline(time.Now().Add(limit))
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.raw = append(x.raw, c)
-}
-
-// tunnelled lifts the deadlines again.
-func (x *exchange) tunnelled() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, c := range x.raw {
-		_ = c.SetDeadline(time.Time{})
-	}
-	x.raw = nil
-}
-
 // onFailure has stop called when the exchange fails, at once if it has already.
 func (x *exchange) onFailure(stop func()) {
 	x.mu.Lock()
@@ -77,7 +58,7 @@ func (x *exchange) connectedTo(c net.Conn) {
 	}
 	l := linkOf(c)
 	if l != nil && l.proxied {
-		_ = c.SetDeadline(time.Time{}) // that of the exchange that dialed it, which may be another, see tunnelling
+		_ = c.SetDeadline(time.Time{}) // the tunnel stands, whoever dialed it
 		return
 	}
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok && (l != nil || x.client.direct()) {

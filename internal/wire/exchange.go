@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http/httptrace"
 	"net/netip"
 	"slices"
@@ -29,7 +28,6 @@ type exchange struct {
 	found []netip.Addr // what the name resolved to where a connection was dialed for this exchange
 	over  bool         // it has failed
 	stop  []func()     // what to do then
-	raw   []net.Conn   // to the proxy, with a deadline until the tunnel stands
 }
 
 type exchangeKey struct{}

@@ -94,7 +94,8 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	l := &link{Conn: conn, proxied: x.proxyHost() != ""}
 	if l.proxied {
 		x.enter(ekm.PhaseProxy)
-		x.tunnelling(l, d.timeouts.Dial+d.timeouts.TLS)
+		// net/http asks the proxy for something without a limit of its own.
+		_ = l.SetDeadline(time.Now().Add(d.timeouts.Dial + 2*d.timeouts.TLS))
 	}
 	return l, nil
 }
@@ -148,12 +149,9 @@ func (p *proxyRefusal) Error() string {
 	return fmt.Sprintf("the proxy refused the tunnel with %d %s%s", p.status, http.StatusText(p.status), hint)
 }
 
-func refuseConnect(ctx context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+func refuseConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
 		return &proxyRefusal{resp.StatusCode}
-	}
-	if x := of(ctx); x != nil {
-		x.tunnelled() // the handshake that follows has a limit of its own
 	}
 	return nil
 }
