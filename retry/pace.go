@@ -202,7 +202,7 @@ func (p *pace) lengthen(now time.Time) {
 	}
 	p.probing = false
 	p.pause = p.pause * 4 / 3
-	longest := min(lastPause, max(longPause, now.Sub(p.shutAt)/8))
+	longest := min(lastPause, max(longPause, now.Sub(p.shutAt)/20))
 	if p.rate > 0 {
 		p.pause += p.interval()
 		longest = max(longest, min(term, 4*p.interval()))
@@ -238,8 +238,8 @@ func (p *pace) open(now time.Time) {
 // search begins after the first refusal. What went before was faster than the
 // host can bear for long; so the rate begins low, and doubles until the next
 // refusal. Where the host has been shut for longer than a bucket is, it counts in
-// windows, and what it took on the whole is a better beginning; to double slowly
-// from there leaves something for other clients.
+// windows, and what it took on the whole is a better beginning. To double slowly
+// from there leaves something for other clients, of which a fast one has few.
 func (p *pace) search(now time.Time) {
 	p.rate, p.base, p.lessons = searchRate, 0, 0
 	p.recent, p.counted = 0, now
@@ -248,7 +248,7 @@ func (p *pace) search(now time.Time) {
 	if shut >= time.Second/2 || average < searchRate {
 		p.rate = max(average, 1)
 	}
-	p.doubling = min(0.6, max(0.15, shut.Seconds()/4))
+	p.doubling = max(0.15, min(0.6*math.Sqrt(min(1, 20/p.rate)), shut.Seconds()/4))
 	p.answered, p.since = 0, now
 }
 

@@ -106,7 +106,7 @@ func rows() []row {
 	}
 	many := func(name string, v func() *vault, ratio float64) row {
 		s := scene{name: "100 clients, 5 min; " + name, vault: v, clients: 100, callers: 20, duration: minutes, learnt: time.Minute}
-		return row{scene: s, waste: 0.10, ratio: ratio, least: 0.25, tenth: 0.7, p99: 45 * second}
+		return row{scene: s, waste: 0.10, ratio: ratio, least: 0.25, tenth: 0.65, p99: 45 * second}
 	}
 	one := func(name string, v func() *vault, d time.Duration, ratio float64) row {
 		s := scene{name: "1 client, 2,000 callers; " + name, vault: v, clients: 1, callers: 2000, duration: d}
@@ -128,16 +128,16 @@ func rows() []row {
 	quarter := weighing(many("windows of 10 s, weights 1 and 8", window(200, ten), 1.3), mixed)
 	quarter.waste, quarter.tenth, quarter.p99 = 0.25, 0.5, 90*second
 	return []row{
-		burst("windows of 1 s", window(200, second), 0.05, 1.15),
-		burst("windows of 1 s, refusals count", strict(window(200, second)), 0.05, 1.15),
-		burst("windows of 10 s", window(200, ten), 0.05, 1.6),
-		burst("windows of 10 s, 429s say when they end", telling(200, ten), 0.05, 1.6),
+		burst("windows of 1 s", window(200, second), 0.05, 1.2),
+		burst("windows of 1 s, refusals count", strict(window(200, second)), 0.05, 1.2),
+		burst("windows of 10 s", window(200, ten), 0.05, 1.25),
+		burst("windows of 10 s, 429s say when they end", telling(200, ten), 0.05, 1.25),
 		burst("a bucket of 1 s", filling(200, second), 0.05, 1.15),
 		burst("a bucket of 1 s, refusals count", strict(filling(200, second)), 0.05, 1.15),
 		burst("a bucket of 1 s, 429s ask for 5 s", asking(5*second, filling(200, second)), 0.05, 4),
-		burst("a bucket of 50 ms", filling(200, second/20), 0.05, 1.2),
+		burst("a bucket of 50 ms", filling(200, second/20), 0.05, 1.25),
 		burst("a sliding second", sliding(200, second), 0.15, 1.6),
-		burst("a sliding 10 s", sliding(200, ten), 0.05, 1.8),
+		burst("a sliding 10 s", sliding(200, ten), 0.05, 1.3),
 		burst("a sliding 10 s, refusals count", strict(sliding(200, ten)), 0.07, 3),
 		weighing(burst("550 units/s, windows of 1 s, weights 1 and 8", window(550, second), 0.10, 2.2), mixed),
 		weighing(burst("550 units/s, windows of 10 s, weights 1 and 8", window(550, ten), 0.10, 2.2), mixed),
