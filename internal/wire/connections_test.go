@@ -46,7 +46,11 @@ func TestBurstsShareConnections(t *testing.T) {
 			})
 		}
 		for range burst {
-			<-arrived
+			select {
+			case <-arrived:
+			case <-time.After(10 * time.Second):
+				t.Fatal("a call did not arrive")
+			}
 		}
 		for range burst {
 			answer <- struct{}{}
