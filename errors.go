@@ -59,8 +59,8 @@ type Error struct {
 	Phase Phase  // how far the exchange got; empty where there was none
 	Host  string // host, and port if not 443, of that party
 	// Addresses is the one of Host that was connected to or, where no connection
-	// came about, what Host resolved to, at most eight. Empty if another's transport
-	// or a proxy dialed.
+	// came about, what Host resolved to, at most eight. Empty where a proxy is in
+	// between, or the transport is another's and does not tell.
 	Addresses []netip.Addr
 
 	Status      int    // HTTP status; 0 if no response came
@@ -163,8 +163,7 @@ func (e *Error) addresses() string {
 // shared reports an address in 100.64.0.0/10, RFC 6598: behind carriers' address
 // translation, or in a private network laid over others. Nobody has it in public.
 func shared(a netip.Addr) bool {
-	b := a.As16()
-	return a.Is4() && b[12] == 100 && b[13]&0xc0 == 64
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10).Contains(a)
 }
 
 func (e *Error) tail() string {

@@ -96,31 +96,28 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 	if len(r.URL) > x.maxURL {
 		return Token{}, x.tooLongURL(r)
 	}
-	var resp *wire.Response
-	sent, tries := r, 0
-	err := x.client.Retry(ctx, x.policy, r, true, func(ctx context.Context) error {
-		tries++
+	sent := r
+	resp, err := x.client.Retry(ctx, x.policy, r, true, func(ctx context.Context) (*wire.Response, error) {
 		form, secrets, err := prove()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		// A request of its own: the last try's may still be on its way.
 		try := *r
 		sent = &try
 		try.Body, try.Secrets = []byte(x.complete(form, c)), secrets
 		if len(try.Body) > x.maxRequest {
-			return unsent(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d", len(try.Body), x.maxRequest)
+			return nil, unsent(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d", len(try.Body), x.maxRequest)
 		}
-		resp, err = x.client.Do(ctx, &try)
+		resp, err := x.client.Do(ctx, &try)
 		if err == nil && resp.Status != http.StatusOK {
 			err = x.refused(&try, resp)
 		}
-		return err
+		return resp, err
 	})
 	if err != nil {
 		return Token{}, err
 	}
-	resp.Attempts = tries
 	return x.read(sent, resp, time.Now())
 }
 

@@ -252,21 +252,19 @@ func (m *managed) arcProof(x *exchange, r *wire.Request, resp *wire.Response) (s
 		return refuse(fmt.Errorf("the Arc agent's challenge names a file that is no .key file in %s", dir))
 	}
 	const limit = 4096
+	var key []byte
 	info, err := os.Lstat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no regular file; "+arcGroup), ekm.Local, "")
-		return "", err
+	if err == nil && info.Mode().IsRegular() {
+		key, err = readFile(path, limit)
 	}
-	key, err := readFile(path, limit)
 	if err != nil || !credentials(string(key)) {
-		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no key of at most 4096 bytes; "+arcGroup), ekm.Local, "")
+		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no regular file with a key of at most 4096 bytes; is the account "+
+			"a member of the himds group (on Windows, of Administrators or of Hybrid agent extension applications)?"), ekm.Local, "")
 		return "", err
 	}
 	r.Secrets = append(r.Secrets, string(key))
 	return "Basic " + string(key), nil
 }
-
-const arcGroup = "is the account a member of the himds group (on Windows, of Administrators or of Hybrid agent extension applications)?"
 
 // inFolder reports whether path names a file that lies in dir itself. On Windows a
 // name has neither case nor one kind of slash, and may have parts that lead

@@ -12,38 +12,21 @@ type operation struct {
 	name   string
 	method string
 	family family
-	// repeatable says that doing it twice does no harm. Rotating twice makes two
-	// versions; restoring twice answers 409.
-	repeatable bool
-	// creates says that it makes keys or versions. Vaults limit that to a few in
-	// ten seconds, apart from everything else; a 429 to it says nothing of the
-	// rest, which must not queue behind it.
+	// creates says that it makes keys or versions. It is not repeated where it may
+	// have been done: rotating twice makes two versions. And vaults limit it to a
+	// few in ten seconds, apart from everything else; a 429 to it says nothing of
+	// the rest, which must not queue behind it.
 	creates bool
 }
 
-func opGetKey() operation { return operation{"getKey", http.MethodGet, keyFamily, true, false} }
-
-func opListKeys() operation { return operation{"listKeys", http.MethodGet, keyFamily, true, false} }
-
-func opKeyVersions() operation {
-	return operation{"listKeyVersions", http.MethodGet, keyFamily, true, false}
-}
-
-func opRotateKey() operation { return operation{"rotateKey", http.MethodPost, keyFamily, false, true} }
-
-func opRestoreKey() operation {
-	return operation{"restoreKey", http.MethodPost, keyFamily, false, true}
-}
-
-func opBackupKey() operation {
-	return operation{"backupKey", http.MethodPost, backupFamily, true, false}
-}
-
-func opWrapKey() operation { return operation{"wrapKey", http.MethodPost, wrapFamily, true, false} }
-
-func opUnwrapKey() operation {
-	return operation{"unwrapKey", http.MethodPost, unwrapFamily, true, false}
-}
+func opGetKey() operation      { return operation{"getKey", http.MethodGet, keyFamily, false} }
+func opListKeys() operation    { return operation{"listKeys", http.MethodGet, keyFamily, false} }
+func opKeyVersions() operation { return operation{"listKeyVersions", http.MethodGet, keyFamily, false} }
+func opRotateKey() operation   { return operation{"rotateKey", http.MethodPost, keyFamily, true} }
+func opRestoreKey() operation  { return operation{"restoreKey", http.MethodPost, keyFamily, true} }
+func opBackupKey() operation   { return operation{"backupKey", http.MethodPost, backupFamily, false} }
+func opWrapKey() operation     { return operation{"wrapKey", http.MethodPost, wrapFamily, false} }
+func opUnwrapKey() operation   { return operation{"unwrapKey", http.MethodPost, unwrapFamily, false} }
 
 // A family is a hundred of the documented codes: 34xx for what answers with
 // keys, 35xx for backup, 36xx for wrap, 37xx for unwrap.

@@ -115,7 +115,7 @@ func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, e
 	if r.Body = k.body; r.Body != nil {
 		r.ContentType = "application/json"
 	}
-	resp, err := k.client.wire.Send(ctx, k.client.opts.Retry, r, k.repeatable, func(resp *wire.Response) error {
+	resp, err := k.client.wire.Send(ctx, k.client.opts.Retry, r, !k.creates, func(resp *wire.Response) error {
 		if resp.Status == http.StatusOK || resp.Status == http.StatusUnauthorized {
 			return nil
 		}

@@ -67,8 +67,7 @@ func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(conte
 	}
 }
 
-// once makes one try and tells the gate what came of it. held says that the gate
-// will keep the call back until the host is likely to take it.
+// once makes one try and tells the gate what came of it, see Gate.leave.
 func (c *call) once(ctx context.Context, try func(context.Context) error) (held, over bool, err error) {
 	c.tries++
 	var seen outcome
@@ -110,18 +109,18 @@ func (c *call) mayTry(e *ekm.Error, held bool) bool {
 func (c *call) backOff(ctx context.Context, held bool) error {
 	wait := min(c.last.RetryAfter, c.Cap)
 	throttled := c.gate != nil && c.last.Status == http.StatusTooManyRequests
-	switch {
-	case held:
-	case throttled: // while others are served: it is heavier than they, perhaps, and needs many tries
-		wait = c.wait(min(c.failed+c.refused, 4), wait)
-	default:
-		wait = c.wait(c.failed+c.refused, wait)
+	if !held {
+		n := c.failed + c.refused
+		if throttled { // while others are served: it is heavier than they, perhaps, and needs many tries
+			n = min(n, 4)
+		}
+		wait = c.wait(n, wait)
 	}
 	if deadline, ok := ctx.Deadline(); ok && wait > 0 {
 		switch cut := c.fit(wait, time.Until(deadline)); {
 		case cut > 0:
 			wait = cut
-		case !throttled || c.last.RetryAfter > 0:
+		case !throttled || c.last.RetryAfter > 0: // else it waits to the end, as one in the queue does
 			return c.err
 		}
 	}

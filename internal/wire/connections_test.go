@@ -178,10 +178,8 @@ func TestLogOfErrorsThatChange(t *testing.T) {
 	var records recorder
 	client := newClient(t, nil)
 	client.Logger = slog.New(&records)
-	err := client.Retry(t.Context(), retry.Policy{Base: time.Millisecond, Attempts: 3}, get(nettest.ClosedPort(t)), true, func(ctx context.Context) error {
-		_, err := client.Do(ctx, get(nettest.ClosedPort(t)))
-		return err
-	})
+	policy := retry.Policy{Base: time.Millisecond, Attempts: 3}
+	_, err := client.Send(t.Context(), policy, get(nettest.ClosedPort(t)), true, func(*wire.Response) error { return nil })
 	e, ok := errors.AsType[*ekm.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, 3, e.Attempts)

@@ -7,8 +7,8 @@ import (
 )
 
 // Timeouts bounds the phases of an exchange. A field that is zero or less has the
-// default given with it, and none is longer than a day. Dial, TLS and FirstByte are the transport's to observe,
-// see [NewTransport].
+// default given with it, and none is longer than a day. Dial, TLS and FirstByte are
+// the transport's to observe, see [NewTransport].
 type Timeouts struct {
 	Dial      time.Duration // the name and the connection: 10 s
 	TLS       time.Duration // the handshake: 10 s

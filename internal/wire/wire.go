@@ -85,11 +85,10 @@ type Request struct {
 
 // A Response was read completely. The caller owns it.
 type Response struct {
-	Status int
-	Header http.Header
-	Body   []byte
-	// Attempts is how many exchanges [Client.Send] made for it.
-	Attempts int
+	Status   int
+	Header   http.Header
+	Body     []byte
+	Attempts int        // exchanges that [Client.Send] made for it
 	From     netip.Addr // the party's address; zero through a proxy, or if the round tripper does not tell
 }
 
