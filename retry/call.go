@@ -10,10 +10,17 @@ import (
 	"github.com/akv-ekm/ekm"
 )
 
-// A call is one Do under way.
-type call struct {
-	Policy
-	gate    *Gate // nil: none
+// A Call is the tries of one operation. An operation that sends several requests,
+// such as one whose token is rejected and renewed, uses one Call for all of them:
+// it then waits in the gate's queue once, and its tries share one Policy.
+//
+// A Call must not be used by two goroutines at once.
+type Call struct {
+	Gate   *Gate // nil: none
+	Policy Policy
+	// Repeatable says that trying twice does no harm, see [Policy.Do].
+	Repeatable bool
+
 	pass    pass
 	tries   int
 	failed  int           // tries that Attempts bounds
@@ -24,8 +31,17 @@ type call struct {
 	last    *ekm.Error
 }
 
+// Do is [Call.Do] of a call that sends one request.
+func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(context.Context) error) error {
+	return (&Call{Gate: g, Policy: p, Repeatable: repeatable}).Do(ctx, try)
+}
+
+// Tries returns how many tries the call has made so far.
+func (c *Call) Tries() int { return c.tries }
+
 // Do is [Policy.Do] with each try let through the gate; a nil gate lets all
-// through. A call that the host refuses with 429, or with 503 while the gate is
+// through. A call that has been let in before goes first of those that wait.
+// A call that the host refuses with 429, or with 503 while the gate is
 // shut, waits for the gate, not for a back-off of its own; its place in the queue
 // is kept the first time, and then falls behind ever more others, up to 64. Only one
 // that is refused while others are served, for the fourth time or more, rests for a
@@ -42,8 +58,12 @@ type call struct {
 // ended in the queue. It is 4000 (ErrorCreateKeyVaultRetryManagerOutOfMemory),
 // with try's last error as its cause if there is one, where the call would have
 // to wait and Waiting others do already.
-func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(context.Context) error) error {
-	c := call{Policy: p.withDefaults(), gate: g}
+//
+// An error of try's that is not an [*ekm.Error] ends Do at once and does not count
+// as a try: nothing was sent. The call keeps its place for the next Do.
+func (c *Call) Do(ctx context.Context, try func(context.Context) error) error {
+	c.Policy = c.Policy.withDefaults()
+	c.err, c.last = nil, nil
 	for {
 		if err := c.turn(ctx); err != nil {
 			return err
@@ -54,10 +74,11 @@ func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(conte
 		}
 		e, ours := errors.AsType[*ekm.Error](err)
 		if !ours {
+			c.tries--
 			return err
 		}
 		e.Attempts = c.tries
-		if over || ctx.Err() != nil || !temporary(e, repeatable) || !c.mayTry(e, held) {
+		if over || ctx.Err() != nil || !temporary(e, c.Repeatable) || !c.mayTry(e, held) {
 			return err
 		}
 		c.err, c.last = err, e
@@ -68,7 +89,7 @@ func (g *Gate) Do(ctx context.Context, p Policy, repeatable bool, try func(conte
 }
 
 // once makes one try and tells the gate what came of it, see Gate.leave.
-func (c *call) once(ctx context.Context, try func(context.Context) error) (held, over bool, err error) {
+func (c *Call) once(ctx context.Context, try func(context.Context) error) (held, over bool, err error) {
 	c.tries++
 	var seen outcome
 	start := time.Now()
@@ -78,10 +99,10 @@ func (c *call) once(ctx context.Context, try func(context.Context) error) (held,
 	defer func() { // also if try panics
 		end := time.Now()
 		c.took = end.Sub(start)
-		held, over = c.gate.leave(end, &c.pass, seen, &c.Policy)
+		held, over = c.Gate.leave(end, &c.pass, seen, &c.Policy)
 	}()
-	if c.Try > 0 {
-		bounded, cancel := context.WithTimeout(ctx, c.Try)
+	if c.Policy.Try > 0 {
+		bounded, cancel := context.WithTimeout(ctx, c.Policy.Try)
 		defer cancel()
 		err = try(bounded)
 	} else {
@@ -93,28 +114,28 @@ func (c *call) once(ctx context.Context, try func(context.Context) error) (held,
 
 // mayTry counts a failure by what it is: of the call, or of a host that is shut
 // to all.
-func (c *call) mayTry(e *ekm.Error, held bool) bool {
+func (c *Call) mayTry(e *ekm.Error, held bool) bool {
 	switch {
 	case notNow(e):
 		c.refused++
-		return c.Attempts > 1 && (held || c.spent < c.Budget)
+		return c.Policy.Attempts > 1 && (held || c.spent < c.Policy.Budget)
 	case held:
-		return c.Attempts > 1
+		return c.Policy.Attempts > 1
 	}
 	c.failed++
-	return c.failed < c.Attempts
+	return c.failed < c.Policy.Attempts
 }
 
 // backOff waits before the next try, unless the gate will see to that.
-func (c *call) backOff(ctx context.Context, held bool) error {
-	wait := min(c.last.RetryAfter, c.Cap)
-	throttled := c.gate != nil && c.last.Status == http.StatusTooManyRequests
+func (c *Call) backOff(ctx context.Context, held bool) error {
+	wait := min(c.last.RetryAfter, c.Policy.Cap)
+	throttled := c.Gate != nil && c.last.Status == http.StatusTooManyRequests
 	if !held {
 		n := c.failed + c.refused
 		if throttled { // while others are served: it is heavier than they, perhaps, and needs many tries
 			n = min(n, 4)
 		}
-		wait = c.wait(n, wait)
+		wait = c.Policy.wait(n, wait)
 	}
 	if deadline, ok := ctx.Deadline(); ok && wait > 0 {
 		switch cut := c.fit(wait, time.Until(deadline)); {
@@ -128,14 +149,14 @@ func (c *call) backOff(ctx context.Context, held bool) error {
 		return nil
 	}
 	if !throttled {
-		if c.spent += wait; c.spent > c.Budget {
+		if c.spent += wait; c.spent > c.Policy.Budget {
 			return c.err
 		}
 	}
-	if err := c.gate.join(); err != nil {
+	if err := c.Gate.join(); err != nil {
 		return c.overrun(err)
 	}
-	defer c.gate.part()
+	defer c.Gate.part()
 	if cause := sleep(ctx, wait); cause != nil {
 		return c.left(cause)
 	}
@@ -144,11 +165,11 @@ func (c *call) backOff(ctx context.Context, held bool) error {
 
 // fit is a wait cut to the time left to a deadline, 0 if that cannot be: what the
 // host asks for is not cut, and there must be time for a try after the wait.
-func (c *call) fit(wait, left time.Duration) time.Duration {
+func (c *Call) fit(wait, left time.Duration) time.Duration {
 	if notNow(c.last) && c.last.RetryAfter == 0 {
 		if cut := left - max(2*c.took, left/4); cut < wait {
 			wait = cut
-			if wait < c.Base/2 {
+			if wait < c.Policy.Base/2 {
 				return 0 // no back-off is so short
 			}
 		}
@@ -161,11 +182,11 @@ func (c *call) fit(wait, left time.Duration) time.Duration {
 }
 
 // turn waits until the gate lets the call in.
-func (c *call) turn(ctx context.Context) error {
-	if c.gate == nil {
+func (c *Call) turn(ctx context.Context) error {
+	if c.Gate == nil {
 		return nil
 	}
-	w, err := c.gate.enter(&c.pass, c.Budget)
+	w, err := c.Gate.enter(&c.pass, c.Policy.Budget)
 	if err != nil {
 		return c.overrun(err)
 	}
@@ -175,7 +196,7 @@ func (c *call) turn(ctx context.Context) error {
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
-		c.gate.withdraw(w)
+		c.Gate.withdraw(w)
 		return c.left(ctx.Err())
 	}
 	if c.pass = w.pass; w.refusal != nil {
@@ -185,7 +206,7 @@ func (c *call) turn(ctx context.Context) error {
 }
 
 // left is the end of a call whose context ended while it waited.
-func (c *call) left(cause error) error {
+func (c *Call) left(cause error) error {
 	if c.last != nil {
 		c.last.Err = errors.Join(c.last.Err, cause)
 		return c.err
@@ -197,7 +218,7 @@ func (c *call) left(cause error) error {
 }
 
 // overrun is the end of a call that may not join those who wait.
-func (c *call) overrun(e *ekm.Error) error {
+func (c *Call) overrun(e *ekm.Error) error {
 	e.Attempts, e.Time = c.tries, time.Now()
 	if c.err != nil {
 		e.Err = fmt.Errorf("%w: %w", e.Err, c.err)
@@ -207,7 +228,7 @@ func (c *call) overrun(e *ekm.Error) error {
 
 // givenUp is the end of a call for which the host has been shut too long. It had
 // no answer of its own if it was not tried, so it tells of another's.
-func (c *call) givenUp(refusal *ekm.Error) error {
+func (c *Call) givenUp(refusal *ekm.Error) error {
 	if c.err != nil {
 		return c.err
 	}
@@ -215,6 +236,6 @@ func (c *call) givenUp(refusal *ekm.Error) error {
 		Code: refusal.Code, Party: refusal.Party, Phase: refusal.Phase, Host: refusal.Host, Status: refusal.Status,
 		ServiceCode: refusal.ServiceCode, InnerCode: refusal.InnerCode, AADSTS: refusal.AADSTS, Message: refusal.Message,
 		Region: refusal.Region, RetryAfter: refusal.RetryAfter, Time: time.Now(),
-		Err: fmt.Errorf("not tried: for %v the host has answered nobody", c.Budget),
+		Err: fmt.Errorf("not tried: for %v the host has answered nobody", c.Policy.Budget),
 	}
 }

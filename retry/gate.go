@@ -188,7 +188,7 @@ func (g *Gate) leave(ended time.Time, p *pass, o outcome, policy *Policy) (held,
 	now := time.Now()
 	stubborn := o.kind == throttled && p.denied >= often && !p.probe
 	g.learn(now, p, o, stubborn)
-	if o.kind != answered && o.kind != throttled {
+	if o.kind != answered && o.kind != throttled && o.kind != silent {
 		p.place = 0
 	}
 	if o.err != nil && g.pace.doubtful() {
