@@ -164,11 +164,11 @@ func (c *certificate) fingerprint() [32]byte {
 }
 
 func (c *certificate) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
-	if fault := c.fault(time.Now()); fault != nil {
+	if fault := c.fault(x.now()); fault != nil {
 		return Token{}, c.unusable(opAcquireToken, fault)
 	}
 	return x.post(ctx, demand, func() (url.Values, []string, error) {
-		signed, err := assertion(c.id, c.clientID, x.endpoint(demand), &c.options, time.Now())
+		signed, err := assertion(c.id, c.clientID, x.endpoint(demand), &c.options, x.now())
 		return assertionForm(c.clientID, signed), []string{signed}, err
 	})
 }

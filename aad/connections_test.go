@@ -46,14 +46,16 @@ func TestCloseEndsConnections(t *testing.T) {
 					<-r.Context().Done()
 					panic(http.ErrAbortHandler)
 				}
-				_, _ = io.WriteString(w, `{"token_type":"Bearer","expires_in":3600,"refresh_in":0.001,"access_token":"first"}`)
+				_, _ = io.WriteString(w, `{"token_type":"Bearer","expires_in":3600,"refresh_in":30,"access_token":"first"}`)
 			})
 			tokens := direct(t)
+			var later time.Duration
+			tokens.SetClock(func() time.Time { return time.Now().Add(later) })
 			for range 2 {
 				token, err := tokens.Get(t.Context(), demandAt(s, "https://vault.azure.net"))
 				require.NoError(t, err)
 				assert.Equal(t, "first", token.Reveal())
-				time.Sleep(5 * time.Millisecond) // then it is due
+				later = time.Minute // then it is due
 			}
 			assert.Equal(t, protocol, <-refreshing)
 			tokens.Close()

@@ -30,11 +30,12 @@ type exchange struct {
 	policy                       retry.Policy
 	v1                           bool
 	maxURL, maxRequest, maxReply int
+	now                          func() time.Time
 }
 
 func newExchange(o *Options) *exchange {
 	x := &exchange{
-		policy: o.Retry, v1: o.V1,
+		policy: o.Retry, v1: o.V1, now: time.Now,
 		maxURL:     orDefault(o.MaxURL, 2<<10),
 		maxRequest: orDefault(o.MaxRequest, 64<<10),
 		maxReply:   orDefault(o.MaxReply, 64<<10),
@@ -97,7 +98,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 		return Token{}, x.tooLongURL(r)
 	}
 	sent := r
-	resp, err := x.client.Retry(ctx, x.policy, r, true, func(ctx context.Context) (*wire.Response, error) {
+	resp, err := x.client.Retry(ctx, x.client.Call(x.policy, true), r, func(ctx context.Context) (*wire.Response, error) {
 		form, secrets, err := prove()
 		if err != nil {
 			return nil, err
@@ -118,7 +119,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 	if err != nil {
 		return Token{}, err
 	}
-	return x.read(sent, resp, time.Now())
+	return x.read(sent, resp, x.now())
 }
 
 // complete is the body of a token request: the proof and what is asked for.

@@ -184,7 +184,7 @@ func (m *managed) once(ctx context.Context, x *exchange, demand challenge.Challe
 	if err != nil {
 		return Token{}, err
 	}
-	return x.read(r, resp, time.Now())
+	return x.read(r, resp, x.now())
 }
 
 // request is the platform's form of asking; each has its own names for things.
@@ -214,7 +214,7 @@ func (m *managed) request(demand challenge.Challenge) *wire.Request {
 
 // platform makes an exchange with the platform's endpoint, past any proxy.
 func (x *exchange) platform(ctx context.Context, r *wire.Request, p retry.Policy, challenged bool) (*wire.Response, error) {
-	return x.direct.Send(ctx, p, r, true, func(resp *wire.Response) error {
+	return x.direct.Send(ctx, x.direct.Call(p, true), r, func(resp *wire.Response) error {
 		if resp.Status == http.StatusOK || challenged && resp.Status == http.StatusUnauthorized {
 			return nil
 		}

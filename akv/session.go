@@ -13,6 +13,7 @@ import (
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/wire"
+	"github.com/akv-ekm/ekm/retry"
 )
 
 // A call is one operation under way.
@@ -28,12 +29,18 @@ type call struct {
 	probed      *wire.Response // the answer to its probe, if it made one
 	answer      *wire.Response // once there is one
 	sent        string         // the Authorization header that was sent last
+	token       aad.Token      // the last one
+	tries       *retry.Call
 }
 
 // start makes a call of path, which is escaped; or of link, a URL that the vault
 // gave, if it is not empty.
 func (c *Client) start(op operation, path, link string) (*call, error) {
 	k := &call{operation: op, client: c, correlation: uuid.NewString()}
+	k.tries = c.wire.Call(c.opts.Retry, !op.creates)
+	if op.creates {
+		k.tries.Gate = nil // it has a limit of its own
+	}
 	size, limit := len(path), c.opts.Limits.Path
 	if link != "" {
 		size, limit = len(link), c.opts.Limits.URL
@@ -65,25 +72,21 @@ func (k *call) do(ctx context.Context) ([]byte, error) {
 	return body, nil
 }
 
+// errTokenGone ends a turn at the gate.
+var errTokenGone = errors.New("the token has expired while the call waited for its turn")
+
 func (k *call) authorized(ctx context.Context) ([]byte, error) {
 	if ctx == nil {
 		return nil, k.invalid("the context is nil")
 	}
-	demand, err := k.client.demand(ctx, k)
+	demand, err := k.identify(ctx)
 	if err != nil {
 		return nil, err
 	}
-	token, err := k.client.tokens.Get(ctx, demand)
-	if err != nil {
-		// Perhaps the vault has moved to another tenant, and the old one is gone.
-		if e, ok := errors.AsType[*ekm.Error](err); ok && e.Party == ekm.Authority && e.Code == ekm.ErrorHttpResponseCodeClientError {
-			k.client.tokens.Forget(k.client.host)
-		}
-		return nil, err
-	}
-	// The vault may reject a token once, and once more ask for claims in one.
-	for renewed, claimed := false, false; ; {
-		resp, err := k.exchange(ctx, token)
+	// The vault may reject a token, and reject the next one too if it then asks for
+	// claims, or for others than those of the caller whose renewal this one shared.
+	for renewals := 0; ; {
+		resp, err := k.exchange(ctx, demand)
 		if err != nil {
 			return nil, err
 		}
@@ -93,35 +96,94 @@ func (k *call) authorized(ctx context.Context) ([]byte, error) {
 		if demand, err = k.client.revised(demand, resp); err != nil {
 			return nil, err
 		}
-		if claimed || renewed && demand.Claims == "" {
+		if renewals == 2 || renewals == 1 && demand.Claims == "" {
 			return nil, k.rejected(resp)
 		}
-		renewed, claimed = true, demand.Claims != ""
-		if token, err = k.client.tokens.Renew(ctx, demand, token); err != nil {
+		renewals++
+		if k.token, err = k.client.tokens.Renew(ctx, demand, k.token); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// exchange sends the call with a token. Status 401 is an answer here.
-func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, error) {
+// identify finds out what the vault demands and gets a token for it.
+func (k *call) identify(ctx context.Context) (demand challenge.Challenge, err error) {
+	c := k.client
+	if c.preset.Authority != "" {
+		k.token, err = c.tokens.Get(ctx, c.preset)
+		return c.preset, err
+	}
+	var failure error
+	known, ok := c.tokens.Known(c.host)
+	if ok && c.believe(known) == nil { // others may have learnt it, whose trust is another
+		k.token, failure = c.tokens.Get(ctx, known)
+		if failure == nil || ctx.Err() != nil {
+			return known, failure
+		}
+	}
+	// It is the first call; or perhaps the vault has moved to another tenant, or
+	// what it demanded was wrong for a moment.
+	fresh, err := c.tokens.Ask(ctx, c.host, k.probe)
+	switch {
+	case failure != nil && (err != nil || fresh == known):
+		return known, failure
+	case err != nil:
+		return fresh, err
+	}
+	if err := c.believe(fresh); err != nil {
+		seen := k.probed
+		if seen == nil { // another call's probe, answered as every challenge is
+			seen = &wire.Response{Status: http.StatusUnauthorized}
+		}
+		return fresh, k.answered(err, seen)
+	}
+	c.tokens.Learn(c.host, fresh)
+	k.token, err = c.tokens.Get(ctx, fresh)
+	return fresh, err
+}
+
+// exchange sends the call with the newest token when its turn has come. Status 401
+// is an answer here.
+func (k *call) exchange(ctx context.Context, demand challenge.Challenge) (*wire.Response, error) {
 	r := k.request()
-	r.Apart = k.creates
-	r.Authorization = "Bearer " + token.Reveal()
+	if r.Body = k.body; r.Body != nil {
+		r.ContentType = "application/json"
+	}
+	// A token that has expired in the queue is replaced outside, as others may use
+	// the turn meanwhile. After some times the last one must do.
+	const replaced = 3
+	for n := 0; ; n++ {
+		resp, err := k.client.wire.Retry(ctx, k.tries, r, func(ctx context.Context) (*wire.Response, error) {
+			newest, ok := k.client.tokens.Cached(demand)
+			switch {
+			case ok:
+				k.token = newest
+			case n < replaced:
+				return nil, errTokenGone
+			}
+			return k.once(ctx, *r)
+		})
+		if errors.Is(err, errTokenGone) {
+			if k.token, err = k.client.tokens.Get(ctx, demand); err == nil {
+				continue
+			}
+		}
+		k.answer = resp
+		return resp, err
+	}
+}
+
+// once makes one try. r is a copy: the last try's may still be on its way.
+func (k *call) once(ctx context.Context, r wire.Request) (*wire.Response, error) {
+	r.Authorization = "Bearer " + k.token.Reveal()
 	if n, limit := len(r.Authorization), k.client.opts.Limits.Authorization; n > limit {
 		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", n, limit)
 	}
 	k.sent = r.Authorization
-	if r.Body = k.body; r.Body != nil {
-		r.ContentType = "application/json"
+	resp, err := k.client.wire.Do(ctx, &r)
+	if err == nil && resp.Status != http.StatusOK && resp.Status != http.StatusUnauthorized {
+		err = k.client.refused(&r, resp)
 	}
-	resp, err := k.client.wire.Send(ctx, k.client.opts.Retry, r, !k.creates, func(resp *wire.Response) error {
-		if resp.Status == http.StatusOK || resp.Status == http.StatusUnauthorized {
-			return nil
-		}
-		return k.client.refused(r, resp)
-	})
-	k.answer = resp
 	return resp, err
 }
 
@@ -133,30 +195,14 @@ func (k *call) request() *wire.Request {
 	}
 }
 
-// demand is what the vault demands: preset, known, or asked for with the call's
-// own request less token and body. However it became known, it is held against
-// this client's own trust.
-func (c *Client) demand(ctx context.Context, k *call) (challenge.Challenge, error) {
-	if c.preset.Authority != "" {
-		return c.preset, nil
-	}
-	demand, known := c.tokens.Known(c.host)
-	if !known {
-		var err error
-		if demand, err = c.tokens.Challenge(ctx, c.host, func(ctx context.Context) (challenge.Challenge, error) { return c.probe(ctx, k) }); err != nil {
-			return challenge.Challenge{}, err
-		}
-	}
-	return demand, c.believe(demand, k)
-}
-
-// probe asks the vault what it demands.
-func (c *Client) probe(ctx context.Context, k *call) (challenge.Challenge, error) {
-	r := k.request()
+// probe asks the vault what it demands, with the call's own request less token and
+// body.
+func (k *call) probe(ctx context.Context) (challenge.Challenge, error) {
+	c, r := k.client, k.request()
 	if limit := c.opts.Limits.URL; len(r.URL) > limit {
 		return challenge.Challenge{}, k.fail(ekm.ErrorGetAADValuesOutOfMemoryConcatPath, "the URL has %d bytes, the limit is %d", len(r.URL), limit)
 	}
-	resp, err := c.wire.Send(ctx, c.opts.Retry, r, true, func(resp *wire.Response) error {
+	resp, err := c.wire.Send(ctx, c.wire.Call(c.opts.Retry, true), r, func(resp *wire.Response) error {
 		// An answer without a challenge, whatever else it says, has its own code.
 		if resp.Status == http.StatusUnauthorized || resp.Status == http.StatusOK {
 			return nil
@@ -174,16 +220,12 @@ func (c *Client) probe(ctx context.Context, k *call) (challenge.Challenge, error
 }
 
 // believe holds a demand against the client's trust, once for each new demand.
-func (c *Client) believe(demand challenge.Challenge, k *call) error {
+func (c *Client) believe(demand challenge.Challenge) error {
 	if b := c.believed.Load(); b != nil && *b == demand {
 		return nil
 	}
 	if err := c.opts.Trust.Check(demand, c.host); err != nil {
-		seen := &wire.Response{Status: http.StatusUnauthorized} // which every challenge comes with
-		if k.probed != nil {
-			seen = k.probed
-		}
-		return k.answered(err, seen)
+		return err
 	}
 	checked := demand // of its own, so that the usual case allocates nothing
 	c.believed.Store(&checked)

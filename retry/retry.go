@@ -157,3 +157,11 @@ func untrusted(err error) bool {
 	_, ok := errors.AsType[tls.RecordHeaderError](err) // not TLS at all
 	return ok
 }
+
+// Temporary reports whether the request that failed with err may succeed unchanged
+// a moment later, if trying it twice does no harm. Errors that hold no [*ekm.Error]
+// are not temporary.
+func Temporary(err error) bool {
+	e, ok := errors.AsType[*ekm.Error](err)
+	return ok && temporary(e, true)
+}

@@ -73,7 +73,7 @@ func TestBlackHole(t *testing.T) {
 
 	close(deaf.deaf)
 	begun := time.Now()
-	resp, err := client.Send(t.Context(), retry.Policy{Base: time.Millisecond}, get(address), true, func(*wire.Response) error { return nil })
+	resp, err := client.Send(t.Context(), client.Call(retry.Policy{Base: time.Millisecond}, true), get(address), func(*wire.Response) error { return nil })
 	require.NoError(t, err)
 	assert.Equal(t, "HTTP/2.0", string(resp.Body))
 	assert.EqualValues(t, 2, deaf.accepted.Load())

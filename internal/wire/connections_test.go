@@ -179,7 +179,7 @@ func TestLogOfErrorsThatChange(t *testing.T) {
 	client := newClient(t, nil)
 	client.Logger = slog.New(&records)
 	policy := retry.Policy{Base: time.Millisecond, Attempts: 3}
-	_, err := client.Send(t.Context(), policy, get(nettest.ClosedPort(t)), true, func(*wire.Response) error { return nil })
+	_, err := client.Send(t.Context(), client.Call(policy, true), get(nettest.ClosedPort(t)), func(*wire.Response) error { return nil })
 	e, ok := errors.AsType[*ekm.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, 3, e.Attempts)

@@ -8,12 +8,17 @@ import (
 	"github.com/akv-ekm/ekm/retry"
 )
 
-// Send makes exchanges, each let through the client's gate, until judge accepts a
-// response or p gives up. judge returns nil for a response that answers the
-// request, else its refusal, an error from [Client.Refusal]. repeatable is as in
-// [retry.Policy.Do].
-func (c *Client) Send(ctx context.Context, p retry.Policy, r *Request, repeatable bool, judge func(*Response) error) (*Response, error) {
-	return c.Retry(ctx, p, r, repeatable, func(ctx context.Context) (*Response, error) {
+// Call returns the tries of one operation, with p and through the client's gate.
+// repeatable is as in [retry.Policy.Do].
+func (c *Client) Call(p retry.Policy, repeatable bool) *retry.Call {
+	return &retry.Call{Gate: c.Gate, Policy: p, Repeatable: repeatable}
+}
+
+// Send makes exchanges for call until judge accepts a response or call's policy
+// gives up. judge returns nil for a response that answers the request, else its
+// refusal, an error from [Client.Refusal].
+func (c *Client) Send(ctx context.Context, call *retry.Call, r *Request, judge func(*Response) error) (*Response, error) {
+	return c.Retry(ctx, call, r, func(ctx context.Context) (*Response, error) {
 		resp, err := c.Do(ctx, r)
 		if err == nil {
 			err = judge(resp)
@@ -22,15 +27,12 @@ func (c *Client) Send(ctx context.Context, p retry.Policy, r *Request, repeatabl
 	})
 }
 
-// Retry is [Client.Send] for a caller that makes the tries of r itself.
-func (c *Client) Retry(ctx context.Context, p retry.Policy, r *Request, repeatable bool, try func(context.Context) (*Response, error)) (*Response, error) {
-	gate := c.Gate
-	if r.Apart {
-		gate = nil
-	}
+// Retry is [Client.Send] for a caller that makes the tries of r itself. An error of
+// try's without a code ends it, as nothing was sent.
+func (c *Client) Retry(ctx context.Context, call *retry.Call, r *Request, try func(context.Context) (*Response, error)) (*Response, error) {
 	var answer *Response
 	tries := 0
-	err := gate.Do(ctx, p, repeatable, func(ctx context.Context) (err error) {
+	err := call.Do(ctx, func(ctx context.Context) (err error) {
 		if tries++; tries > 1 {
 			c.Retried() // here, as not every try goes through a gate, which may be others' too
 		}
@@ -38,7 +40,7 @@ func (c *Client) Retry(ctx context.Context, p retry.Policy, r *Request, repeatab
 		return err
 	})
 	if err == nil {
-		answer.Attempts = tries
+		answer.Attempts = call.Tries()
 		return answer, nil
 	}
 	if e, ok := errors.AsType[*ekm.Error](err); ok && e.Op == "" {

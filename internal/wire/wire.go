@@ -79,7 +79,6 @@ type Request struct {
 	Header        http.Header // further fields, or nil; canonical names
 	Body          []byte      // nil: none
 	Secret        []byte      // the part of Body that is secret by itself, in base64url, or nil
-	Apart         bool        // not through the gate: what it asks for has a limit of its own
 	Secrets       []string    // what else must not come back in an error, besides Authorization and Body
 }
 

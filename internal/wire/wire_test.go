@@ -366,11 +366,11 @@ func TestSend(t *testing.T) {
 		}
 		return nil
 	}
-	resp, err := client.Send(t.Context(), p, r, true, judge)
+	resp, err := client.Send(t.Context(), client.Call(p, true), r, judge)
 	require.NoError(t, err)
 	assert.Equal(t, "ok", string(resp.Body))
 	tries, p.Attempts = 0, 2
-	resp, err = client.Send(t.Context(), p, r, true, judge)
+	resp, err = client.Send(t.Context(), client.Call(p, true), r, judge)
 	assert.Nil(t, resp)
 	assert.ErrorIs(t, err, ekm.ErrorHttpResponseCodeServerError)
 }
