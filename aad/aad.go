@@ -47,7 +47,8 @@ type Token struct {
 	// hours and more.
 	RefreshOn time.Time
 
-	value secret.Value[string]
+	value  secret.Value[string]
+	claims string // that it was asked for with
 }
 
 // NewToken returns the token that goes into the Authorization header as value,
@@ -80,9 +81,10 @@ func (t Token) GobEncode() ([]byte, error) { return nil, secret.Unstorable(t) }
 
 // A TokenSource obtains tokens in a way of its own. Token is called when there is
 // no token yet, and again when the last one is about to expire or was rejected,
-// as a rule by one goroutine at a time; it need not cache, and must not answer
-// with a token that was rejected. Its ctx ends when nobody waits any more. c.Scope is what
-// to ask for, c.Tenant where, and c.Claims must be passed on if it is not empty.
+// by one goroutine at a time for the same demand; it need not cache, and must not
+// answer with a token that was rejected. Its ctx ends when nobody waits any more;
+// while it goes on in spite of that, later callers wait for it. c.Scope is what to
+// ask for, c.Tenant where, and c.Claims must be passed on if it is not empty.
 type TokenSource interface {
 	// Token returns a token that NewToken made.
 	Token(ctx context.Context, c challenge.Challenge) (Token, error)
@@ -100,6 +102,7 @@ func NewTokenSource(s TokenSource) (Credential, error) {
 
 type foreign struct {
 	source TokenSource
+	turns  turns
 	kept   cache
 }
 
@@ -109,6 +112,11 @@ func (f *foreign) cache() *cache { return &f.kept }
 func (f *foreign) fingerprint() [32]byte { return digest(fmt.Sprintf("%p", f)) }
 
 func (f *foreign) token(ctx context.Context, _ *exchange, c challenge.Challenge) (Token, error) {
+	end, err := f.turns.take(ctx, c)
+	if err != nil {
+		return usable(Token{}, err, ekm.Local, hostOf(c.Authority))
+	}
+	defer end() // also if the source panics
 	t, err := f.source.Token(ctx, c)
 	return usable(t, err, ekm.Local, hostOf(c.Authority))
 }

@@ -329,7 +329,7 @@ func TestAssertionIsNewForEachExchange(t *testing.T) {
 		seen := map[any]bool{}
 		var last aad.Token
 		for i := range 4 {
-			last, err = tokens.Renew(t.Context(), vaultDemand(fake), last)
+			last, _, err = tokens.Renew(t.Context(), vaultDemand(fake), last)
 			require.NoError(t, err, "the fake refuses an assertion that was used before")
 			require.Len(t, tap.forms, i+1)
 			read := verifyAssertion(t, tap.forms[i], leaf.PublicKey.(*rsa.PublicKey), fake.AuthorityURL()+"/oauth2/v2.0/token", "PS256")

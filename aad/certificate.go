@@ -118,6 +118,7 @@ type certificate struct {
 	id       *keyfile.Identity
 	options  CertificateOptions
 	code     ekm.Code // for what keeps a request body from being made
+	turns    turns
 	kept     cache
 }
 
@@ -167,7 +168,13 @@ func (c *certificate) token(ctx context.Context, x *exchange, demand challenge.C
 	if fault := c.fault(x.now()); fault != nil {
 		return Token{}, c.unusable(opAcquireToken, fault)
 	}
-	return x.post(ctx, demand, func() (url.Values, []string, error) {
+	return x.post(ctx, demand, func(ctx context.Context) (url.Values, []string, error) {
+		end, err := c.turns.take(ctx, demand) // a signer cannot be called off
+		if err != nil {
+			_, err = usable(Token{}, err, ekm.Local, "")
+			return nil, nil, err
+		}
+		defer end() // also if the signer panics
 		signed, err := assertion(c.id, c.clientID, x.endpoint(demand), &c.options, x.now())
 		return assertionForm(c.clientID, signed), []string{signed}, err
 	})

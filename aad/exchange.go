@@ -83,7 +83,7 @@ func (x *exchange) endpoint(c challenge.Challenge) string {
 
 // A proof is the part of a token request that proves the identity, and those of
 // its values that must not come back in an error.
-type proof func() (form url.Values, secrets []string, err error)
+type proof func(context.Context) (form url.Values, secrets []string, err error)
 
 // post asks c's authority for a token. prove is called for each try: an assertion
 // that the authority has seen once it may take for a replay.
@@ -99,7 +99,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 	}
 	sent := r
 	resp, err := x.client.Retry(ctx, x.client.Call(x.policy, true), r, func(ctx context.Context) (*wire.Response, error) {
-		form, secrets, err := prove()
+		form, secrets, err := prove(ctx)
 		if err != nil {
 			return nil, err
 		}

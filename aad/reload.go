@@ -27,8 +27,11 @@ import (
 //
 // If the authority rejects the credential (3303, or 3110 for an application that
 // it does not know), load is called once more, and the exchange repeated if that
-// gave another one; if it failed, the authority's answer stands. load is called by at most one
-// goroutine at a time for the same demand. Its errors are returned with their
+// gave another one; if it failed, the authority's answer stands.
+//
+// load is called by at most one goroutine at a time for the same demand. Its context
+// ends when nobody waits any more; while it goes on in spite of that, later callers
+// wait for it. Its errors are returned with their
 // code, or with 3304 if they have none. NewReloading calls it once; the error is
 // what it returned, or 6 (SCPErrInvalidArgument) if it is nil.
 func NewReloading(load func(context.Context) (Credential, error)) (Credential, error) {
@@ -36,7 +39,7 @@ func NewReloading(load func(context.Context) (Credential, error)) (Credential, e
 		return nil, invalid("the function that loads the credential is nil")
 	}
 	r := &reloading{load: load}
-	_, err := r.reload(context.Background())
+	_, err := r.reload(context.Background(), challenge.Challenge{})
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +73,9 @@ func refusedIdentity(err error) bool {
 }
 
 type reloading struct {
-	load func(context.Context) (Credential, error)
-	kept cache
+	load  func(context.Context) (Credential, error)
+	turns turns
+	kept  cache
 
 	mu   sync.Mutex
 	last Credential
@@ -79,7 +83,13 @@ type reloading struct {
 
 func (r *reloading) cache() *cache { return &r.kept }
 
-func (r *reloading) reload(ctx context.Context) (Credential, error) {
+func (r *reloading) reload(ctx context.Context, demand challenge.Challenge) (Credential, error) {
+	end, err := r.turns.take(ctx, demand)
+	if err != nil {
+		_, err = usable(Token{}, err, ekm.Local, "")
+		return nil, err
+	}
+	defer end() // also if load panics
 	cred, err := r.load(ctx)
 	if err == nil && cred == nil {
 		err = errors.New("no credential was loaded")
@@ -98,7 +108,7 @@ func (r *reloading) reload(ctx context.Context) (Credential, error) {
 }
 
 func (r *reloading) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
-	cred, err := r.reload(ctx)
+	cred, err := r.reload(ctx, demand)
 	if err != nil {
 		return Token{}, err
 	}
@@ -107,7 +117,7 @@ func (r *reloading) token(ctx context.Context, x *exchange, demand challenge.Cha
 		return tok, err
 	}
 	// The file may have been replaced between our reading and Entra's check.
-	again, loadErr := r.reload(ctx)
+	again, loadErr := r.reload(ctx, demand)
 	if loadErr != nil || again.fingerprint() == cred.fingerprint() {
 		return tok, err
 	}

@@ -71,7 +71,7 @@ func TestReloadAtEachExchange(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, calls.Load(), "not for a token from the cache")
 
-	_, err = tokens.Renew(t.Context(), vaultDemand(fake), first)
+	_, _, err = tokens.Renew(t.Context(), vaultDemand(fake), first)
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, calls.Load())
 	require.Len(t, tap.forms, 2)
@@ -176,7 +176,7 @@ func TestReloadFailures(t *testing.T) {
 			_, err = tokens.Get(t.Context(), demand())
 			check(err)
 			assert.Zero(t, a.requests.Load(), "what was loaded before is not used in its place")
-			_, err = tokens.Renew(t.Context(), challenge.Challenge{Authority: demand().Authority, Resource: "https://managedhsm.azure.net", Scope: "https://managedhsm.azure.net/.default"}, aad.Token{})
+			_, _, err = tokens.Renew(t.Context(), challenge.Challenge{Authority: demand().Authority, Resource: "https://managedhsm.azure.net", Scope: "https://managedhsm.azure.net/.default"}, aad.Token{})
 			require.NoError(t, err, "the next exchange loads anew")
 		})
 	}
@@ -184,17 +184,27 @@ func TestReloadFailures(t *testing.T) {
 	requireCode(t, ekm.SCPErrInvalidArgument, err)
 }
 
-// A failure to load is an exchange's failure: shared for a second, then forgotten.
+// A failure to load answers those who wait for it, and nobody later: a file that
+// was locked for a moment is no reason to fail a second after.
 func TestReloadFailureIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int64
-		tokens := exchanging(t, inTurn(t, &calls, loadSecret("new"), loadFailure(errors.New("locked")), loadSecret("new")), wants("new", 401, invalidClient))
-		for range 3 {
-			_, err := tokens.Get(t.Context(), demand())
-			requireCode(t, ekm.ErrorGetTokenFailedToGetToken, err)
+		slowly := func(load func(context.Context) (aad.Credential, error)) func(context.Context) (aad.Credential, error) {
+			return func(ctx context.Context) (aad.Credential, error) {
+				time.Sleep(time.Second)
+				return load(ctx)
+			}
 		}
+		tokens := exchanging(t, inTurn(t, &calls, loadSecret("new"), slowly(loadFailure(errors.New("locked"))), loadSecret("new")), wants("new", 401, invalidClient))
+		var group sync.WaitGroup
+		for range 3 {
+			group.Go(func() {
+				_, err := tokens.Get(t.Context(), demand())
+				assert.ErrorIs(t, err, ekm.ErrorGetTokenFailedToGetToken)
+			})
+		}
+		group.Wait()
 		assert.EqualValues(t, 2, calls.Load())
-		time.Sleep(time.Second)
 		_, err := tokens.Get(t.Context(), demand())
 		require.NoError(t, err)
 		assert.EqualValues(t, 3, calls.Load())
@@ -255,7 +265,7 @@ func TestReloadOfAFile(t *testing.T) {
 		replace(pemOf(t, testRSA(), next))
 		end, _ = aad.NotAfter(cred)
 		assert.Equal(t, leaf.NotAfter, end, "NotAfter reads no file")
-		tok, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
+		tok, _, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
 		require.NoError(t, err)
 		end, _ = aad.NotAfter(cred)
 		assert.Equal(t, next.NotAfter, end)
@@ -264,7 +274,7 @@ func TestReloadOfAFile(t *testing.T) {
 		verifyAssertion(t, tap.forms[1], &testRSA().PublicKey, endpoint, "PS256").named(t, "x5t#S256", next)
 
 		require.NoError(t, os.Remove(path))
-		_, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
+		_, _, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
 		requireCode(t, ekm.ErrorGetTokenFailedToGetToken, err)
 		assert.ErrorIs(t, err, os.ErrNotExist)
 
@@ -304,11 +314,11 @@ func TestReloadOfAnotherKind(t *testing.T) {
 		tokens := exchanging(t, cred, tap)
 		tok, err := tokens.Get(t.Context(), vaultDemand(fake))
 		require.NoError(t, err)
-		tok, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
+		tok, _, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
 		require.NoError(t, err)
 		_, known = aad.NotAfter(cred)
 		assert.True(t, known)
-		tok, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
+		tok, _, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
 		require.NoError(t, err)
 		assert.Equal(t, "for:https://vault.azure.net", tok.Reveal())
 		_, known = aad.NotAfter(cred)
@@ -418,7 +428,7 @@ func TestReloadConcurrently(t *testing.T) {
 			var tok aad.Token
 			for range 10 {
 				var err error
-				tok, err = tokens.Renew(t.Context(), c, tok)
+				tok, _, err = tokens.Renew(t.Context(), c, tok)
 				assert.NoError(t, err)
 				aad.NotAfter(cred)
 			}
@@ -447,7 +457,7 @@ func TestReloadingFile(t *testing.T) {
 	first, err := tokens.Get(t.Context(), demand())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, []byte("new-secret"), 0o600))
-	_, err = tokens.Renew(t.Context(), demand(), first)
+	_, _, err = tokens.Renew(t.Context(), demand(), first)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"old-secret", "new-secret"}, []string{a.forms[0].Get("client_secret"), a.forms[1].Get("client_secret")})
 }

@@ -175,7 +175,16 @@ func (x *exchange) refused(r *wire.Request, resp *wire.Response) *ekm.Error {
 		return e
 	}
 	refusesIdentity := resp.Status == http.StatusUnauthorized || w.Error == "invalid_client" && resp.Status == http.StatusBadRequest
-	if refusesIdentity && r.Party == ekm.Authority {
+	switch {
+	case r.Party != ekm.Authority || !refusesIdentity:
+	case aadsts(w) == "AADSTS7000229":
+		// The application is not known in that tenant, which says nothing against its
+		// credential. The same fact comes with status 400 as AADSTS700016.
+		as400 := *resp
+		as400.Status = http.StatusBadRequest
+		e = x.client.Refusal(r, &as400)
+		e.Status = resp.Status
+	default:
 		e.Code = ekm.ErrorGetTokenBadCredentials
 	}
 	e.ServiceCode = r.Clean(w.Error, 100)

@@ -48,7 +48,7 @@ func (c *clientSecret) cache() *cache { return &c.kept }
 func (c *clientSecret) fingerprint() [32]byte { return digest(c.id, c.secret) }
 
 func (c *clientSecret) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
-	return x.post(ctx, demand, func() (url.Values, []string, error) {
+	return x.post(ctx, demand, func(context.Context) (url.Values, []string, error) {
 		return url.Values{"client_id": {c.id}, "client_secret": {c.secret}}, []string{c.secret}, nil
 	})
 }

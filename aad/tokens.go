@@ -140,13 +140,15 @@ func (t *Tokens) cached(c challenge.Challenge) (Token, bool, error) {
 // Renew returns a token in place of one that the vault rejected: another one
 // from the cache if somebody was faster, else a new one, which carries c's
 // Claims. While one renewal is under way, others wait for it even if their claims
-// differ, and may have to renew once more. Errors are those of Get.
-func (t *Tokens) Renew(ctx context.Context, c challenge.Challenge, rejected Token) (Token, error) {
+// differ: claimed reports that the token was asked for with c's. Errors are those
+// of Get.
+func (t *Tokens) Renew(ctx context.Context, c challenge.Challenge, rejected Token) (tok Token, claimed bool, err error) {
 	if ctx == nil {
-		return Token{}, invalid("the context is nil")
+		return Token{}, false, invalid("the context is nil")
 	}
 	t.credential.cache().drop(t.key(c), rejected)
-	return t.fly(ctx, c, rejected)
+	tok, err = t.fly(ctx, c, rejected)
+	return tok, tok.claims == c.Claims, err
 }
 
 func (t *Tokens) key(c challenge.Challenge) key {
@@ -169,6 +171,7 @@ func (t *Tokens) fly(ctx context.Context, c challenge.Challenge, rejected Token)
 			}
 			return Token{}, err
 		}
+		tok.claims = c.Claims
 		store.put(k, tok, t.now())
 		return tok, nil
 	})

@@ -112,12 +112,12 @@ func TestRenewMergesClaims(t *testing.T) {
 	first, err := tokens.Get(t.Context(), c)
 	require.NoError(t, err)
 	c.Claims = `{"access_token":{"nbf":{"essential":true,"value":"1726077595"}}}`
-	second, err := tokens.Renew(t.Context(), c, first)
+	second, _, err := tokens.Renew(t.Context(), c, first)
 	require.NoError(t, err)
 	assert.NotEqual(t, first.Reveal(), second.Reveal())
 	assert.JSONEq(t, `{"access_token":{"nbf":{"essential":true,"value":"1726077595"},"xms_cc":{"values":["cp1"]}}}`, a.forms[1].Get("claims"))
 
-	again, err := tokens.Renew(t.Context(), c, first)
+	again, _, err := tokens.Renew(t.Context(), c, first)
 	require.NoError(t, err)
 	assert.Equal(t, second.Reveal(), again.Reveal(), "somebody was faster: no further exchange")
 	got, err := tokens.Get(t.Context(), demand())

@@ -71,7 +71,7 @@ func (w *workload) token(ctx context.Context, x *exchange, demand challenge.Chal
 }
 
 func (w *workload) exchange(ctx context.Context, x *exchange, demand challenge.Challenge, federated string) (Token, error) {
-	return x.post(ctx, demand, func() (url.Values, []string, error) {
+	return x.post(ctx, demand, func(context.Context) (url.Values, []string, error) {
 		return assertionForm(w.options.ClientID, federated), []string{federated}, nil
 	})
 }

@@ -113,7 +113,7 @@ func TestWorkloadIdentityFileIsReadEachTime(t *testing.T) {
 	again, err := tokens.Get(t.Context(), demand())
 	require.NoError(t, err)
 	assert.Equal(t, token.Reveal(), again.Reveal(), "from the cache")
-	_, err = tokens.Renew(t.Context(), demand(), token)
+	_, _, err = tokens.Renew(t.Context(), demand(), token)
 	require.NoError(t, err)
 	require.Len(t, a.forms, 2)
 	assert.Equal(t, url.Values{

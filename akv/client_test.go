@@ -212,7 +212,9 @@ func TestSharedDemandIsHeldAgainstOwnTrust(t *testing.T) {
 	require.NoError(t, err)
 	_, err = wary.GetKey(t.Context(), "tde", "")
 	assert.ErrorIs(t, err, ekm.ErrorGetAADDomainUrlMalformatted)
-	assert.Zero(t, requests.n.Load())
+	require.EqualValues(t, 1, requests.n.Load(), "it asks the vault for itself, and nobody else")
+	assert.Contains(t, requests.seen[0].url, fake.VaultURL()+"/")
+	assert.Empty(t, requests.seen[0].authorization)
 }
 
 func TestRejectedTokenIsReplacedOnce(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/maphash"
 	"iter"
 	"strings"
 	"time"
@@ -64,8 +66,9 @@ func (c *Client) key(ctx context.Context, op operation, path, name, version stri
 
 // Keys lists the vault's keys, without versions, in the vault's order. It asks
 // for pages as the loop goes on. An error ends the list; it is yielded with a
-// zero KeyItem. Codes of its own: 3400 to 3406 and 3412, and 3102 if a page's
-// link to the next one leads away from the vault.
+// zero KeyItem. Codes of its own: 3400 to 3406 and 3412, 3102 if a page's link to
+// the next one leads away from the vault, and 5 (SCPErrProviderError) if the pages
+// do not end.
 func (c *Client) Keys(ctx context.Context) iter.Seq2[KeyItem, error] {
 	return c.list(ctx, opListKeys(), "/keys")
 }
@@ -81,25 +84,20 @@ func (c *Client) KeyVersions(ctx context.Context, name string) iter.Seq2[KeyItem
 
 func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[KeyItem, error] {
 	return func(yield func(KeyItem, error) bool) {
-		next := ""
-		for empty := 0; ; {
+		links := linked{limit: c.opts.Limits.Pages}
+		for next := ""; ; {
 			page, err := c.page(ctx, op, path, next)
-			if err == nil && page.Next != "" && page.Next == next {
-				err = c.unending(op, "the vault's page links to itself")
-			}
-			if err == nil && len(page.Items) == 0 {
-				err = c.tooManyEmpty(op, &empty)
-			} else {
-				empty = 0
-			}
-			if err != nil {
-				yield(KeyItem{}, err)
-				return
-			}
 			for _, item := range page.Items {
 				if !yield(item, nil) {
 					return
 				}
+			}
+			if err == nil {
+				err = c.unending(op, links.fault(len(page.Items), page.Next))
+			}
+			if err != nil {
+				yield(KeyItem{}, err)
+				return
 			}
 			if next = page.Next; next == "" {
 				return
@@ -108,17 +106,49 @@ func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[
 	}
 }
 
-// tooManyEmpty ends a list that a broken vault would go on with for ever.
-// Single empty pages are usual.
-func (c *Client) tooManyEmpty(op operation, n *int) error {
-	const limit = 1000
-	if *n++; *n > limit {
-		return c.unending(op, "the vault goes on sending empty pages")
-	}
-	return nil
+// linked watches the pages of a list, which a broken vault would go on with for
+// ever. Single empty pages are usual.
+type linked struct {
+	limit, pages, items, empty int
+	seen                       map[uint64]bool // hashes of links
+	seed                       maphash.Seed
 }
 
+// fault takes note of a page with so many items and its link to the next one, and
+// returns what is wrong with the list, or "".
+func (l *linked) fault(items int, next string) string {
+	const emptyInARow = 1000
+	if l.seen == nil {
+		l.seen, l.seed = make(map[uint64]bool), maphash.MakeSeed()
+	}
+	l.pages++
+	l.items += items
+	if l.empty++; items > 0 {
+		l.empty = 0
+	}
+	link := maphash.String(l.seed, next)
+	why := ""
+	switch {
+	case next == "":
+	case l.seen[link]:
+		why = "the vault's pages link back to one that has been read"
+	case l.empty > emptyInARow:
+		why = "the vault goes on sending empty pages"
+	case l.pages >= l.limit:
+		why = "the list has more pages than Limits.Pages allows"
+	}
+	l.seen[link] = true
+	if why == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s: %d pages with %d keys came", why, l.pages, l.items)
+}
+
+// unending is the error of a list with a fault; nil if why is empty.
 func (c *Client) unending(op operation, why string) error {
+	if why == "" {
+		return nil
+	}
 	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Host: c.host, Time: time.Now(), Err: errors.New(why)}
 }
 

@@ -23,6 +23,7 @@ type Limits struct {
 
 	Token  int // the token endpoint's reply: 64 KiB (3302)
 	Key    int // the reply about a key, or a page of keys: 256 KiB (3400)
+	Pages  int // pages of one list, not bytes: 10,000 (5)
 	Backup int // the reply with a backup: 512 KiB (3500)
 	Result int // the reply to wrap and unwrap: 64 KiB (3600, 3700)
 }
@@ -41,6 +42,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Request, 1<<20)
 	def(&l.Token, 64<<10)
 	def(&l.Key, 256<<10)
+	def(&l.Pages, 10_000)
 	def(&l.Backup, 512<<10)
 	def(&l.Result, 64<<10)
 	return l

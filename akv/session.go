@@ -83,9 +83,9 @@ func (k *call) authorized(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The vault may reject a token, and reject the next one too if it then asks for
-	// claims, or for others than those of the caller whose renewal this one shared.
-	for renewals := 0; ; {
+	// The vault may reject a token, and the next one too if it then wants claims in
+	// it, or other claims than those of the caller whose renewal this one shared.
+	for renewals, claimed := 0, false; ; {
 		resp, err := k.exchange(ctx, demand)
 		if err != nil {
 			return nil, err
@@ -96,13 +96,14 @@ func (k *call) authorized(ctx context.Context) ([]byte, error) {
 		if demand, err = k.client.revised(demand, resp); err != nil {
 			return nil, err
 		}
-		if renewals == 2 || renewals == 1 && demand.Claims == "" {
+		if renewals == 2 || renewals == 1 && (claimed || demand.Claims == "") {
 			return nil, k.rejected(resp)
 		}
 		renewals++
-		if k.token, err = k.client.tokens.Renew(ctx, demand, k.token); err != nil {
+		if k.token, claimed, err = k.client.tokens.Renew(ctx, demand, k.token); err != nil {
 			return nil, err
 		}
+		claimed = claimed && demand.Claims != ""
 	}
 }
 

@@ -74,7 +74,7 @@ func (p Policy) Parse(h http.Header) (Challenge, error) {
 	if c.Authority, c.Tenant, err = p.authority(b.get("authorization", "authorization_uri"), nil); err != nil && c.Claims == "" {
 		return Challenge{}, err
 	}
-	if c.Resource, err = p.resource(b.get("scope", "resource"), ""); err != nil && c.Claims == "" {
+	if c.Resource, err = p.resource(b.get("scope", "resource"), nil, ""); err != nil && c.Claims == "" {
 		return Challenge{}, err
 	}
 	if c.Resource != "" {

@@ -312,6 +312,14 @@ func TestPolicyCheck(t *testing.T) {
 		{"the vault itself is no authority", challenge.Policy{}, "https://contoso.vault.azure.net/keys", vaults, vault, authority},
 		{"no tenant", challenge.Policy{}, "https://login.windows.net", vaults, vault, authority},
 		{"no authority", challenge.Policy{}, "", vaults, vault, ekm.ErrorGetAADDomainUrlStartPosition},
+		// These a header may say; in a Challenge they would be used as they are.
+		{"the authorization endpoint", challenge.Policy{}, windows + "/oauth2/authorize", vaults, vault, authority},
+		{"a slash behind the tenant", challenge.Policy{}, windows + "/", vaults, vault, authority},
+		{"a blank before the authority", challenge.Policy{}, " " + windows, vaults, vault, authority},
+		{"a scope in place of the resource", challenge.Policy{}, windows, vaults + "/.default", vault, resource},
+		{"a scope of a scope", challenge.Policy{}, windows, vaults + "/.default/.default", vault, resource},
+		{"a foreign resource before the vault's scope", challenge.Policy{}, windows, "https://evil.example " + vaults + "/.default", vault, resource},
+		{"a blank before the resource", challenge.Policy{}, windows, " " + vaults, vault, resource},
 
 		{"own host allowed", adfs, "https://login.contoso.example/adfs", vaults, vault, ok},
 		{"own host with port allowed", adfs, "https://127.0.0.1:8443/t", vaults, vault, ok},
@@ -378,6 +386,32 @@ func TestPolicyCheck(t *testing.T) {
 			check(t, err, c.want)
 		})
 	}
+}
+
+// What is used beside authority and resource must agree with them.
+func TestPolicyCheckLooksAtWhatIsUsed(t *testing.T) {
+	good := challenge.Challenge{Authority: windows, Tenant: guid, Resource: vaults, Scope: vaults + "/.default"}
+	require.NoError(t, challenge.Policy{}.Check(good, "contoso.vault.azure.net"))
+	for name, c := range map[string]struct {
+		change func(*challenge.Challenge)
+		want   ekm.Code
+	}{
+		"another scope":      {func(c *challenge.Challenge) { c.Scope = "https://graph.microsoft.com/.default" }, ekm.ErrorGetAKVResourceUrlStopPosition},
+		"scope of a scope":   {func(c *challenge.Challenge) { c.Scope += "/.default" }, ekm.ErrorGetAKVResourceUrlStopPosition},
+		"two scopes":         {func(c *challenge.Challenge) { c.Scope = "https://evil.example/.default " + c.Scope }, ekm.ErrorGetAKVResourceUrlStopPosition},
+		"another tenant":     {func(c *challenge.Challenge) { c.Tenant = "common" }, ekm.ErrorGetAADDomainUrlMalformatted},
+		"tenant and its end": {func(c *challenge.Challenge) { c.Tenant += "/oauth2" }, ekm.ErrorGetAADDomainUrlMalformatted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := good
+			c.change(&changed)
+			check(t, challenge.Policy{}.Check(changed, "contoso.vault.azure.net"), c.want)
+		})
+	}
+	// What Parse makes of a strange header is held against the same rule.
+	c, err := challenge.Parse(header(`Bearer authorization="` + windows + `", scope="https://vault.azure.net/.default/.default"`))
+	require.NoError(t, err)
+	check(t, challenge.Policy{}.Check(c, "contoso.vault.azure.net"), ekm.ErrorGetAKVResourceUrlStopPosition)
 }
 
 // render is c as the canonical header of the grammar.

@@ -43,13 +43,17 @@ func loginHosts() []string {
 // three labels is not a vault's domain: a challenge must not be able to ask for
 // a token for "https://net".
 //
+// Check looks at the values as they are used and completes nothing: Authority must
+// be a URL with one path segment, which must be Tenant unless that is empty;
+// Resource must be one URL; Scope must be empty or Resource with "/.default".
+//
 // Errors are those of [Policy.Parse]: 3201 and 3203 for the authority, 3206 and
 // 3207 for the resource.
 func (p Policy) Check(c Challenge, host string) error {
-	if _, _, err := p.authority(value{raw: c.Authority, present: c.Authority != ""}, p.trusted); err != nil {
+	if _, _, err := p.authority(value{raw: c.Authority, present: c.Authority != ""}, &c); err != nil {
 		return err
 	}
-	_, err := p.resource(value{raw: c.Resource, present: c.Resource != ""}, bareHost(host))
+	_, err := p.resource(value{raw: c.Resource, present: c.Resource != ""}, &c, bareHost(host))
 	return err
 }
 
@@ -58,8 +62,9 @@ func (p Policy) trusted(host string) bool {
 		slices.ContainsFunc(p.Authorities, func(a string) bool { return strings.EqualFold(strings.TrimSuffix(a, ":443"), host) })
 }
 
-// authority makes v canonical. With trusted nil the form alone is checked.
-func (p Policy) authority(v value, trusted func(host string) bool) (authority, tenant string, err error) {
+// authority makes v canonical. With a checked challenge, of which v is the
+// authority, it completes nothing and asks whether the host is trusted.
+func (p Policy) authority(v value, checked *Challenge) (authority, tenant string, err error) {
 	if !v.present || v.raw == "" && !v.open {
 		return "", "", fail(ekm.ErrorGetAADDomainUrlStartPosition, "the challenge names no authority: neither authorization nor authorization_uri")
 	}
@@ -69,7 +74,7 @@ func (p Policy) authority(v value, trusted func(host string) bool) (authority, t
 	if limit := orDefault(p.MaxAuthority, 2048); len(v.raw) > limit {
 		return "", "", fail(ekm.ErrorGetAADDomainUrlOutOfMemoryAlloc, "the authority has %d bytes, the limit is %d", len(v.raw), limit)
 	}
-	host, tenant, why := splitAuthority(v.text(), trusted)
+	host, tenant, why := p.splitAuthority(v.text(), checked)
 	if why != "" {
 		return "", "", fail(ekm.ErrorGetAADDomainUrlMalformatted, "the authority %q %s", clip(v.text()), why)
 	}
@@ -80,32 +85,42 @@ func (p Policy) authority(v value, trusted func(host string) bool) (authority, t
 }
 
 // splitAuthority takes an authority URL apart, or says why it cannot be used.
-func splitAuthority(raw string, trusted func(host string) bool) (host, tenant, why string) {
-	u, err := url.Parse(strings.TrimSpace(raw))
+func (p Policy) splitAuthority(raw string, checked *Challenge) (host, tenant, why string) {
+	if checked == nil {
+		raw = strings.TrimSpace(raw)
+	}
+	u, err := url.Parse(raw)
 	switch {
 	case err != nil || canonicalHost(u) == "" || !strings.EqualFold(u.Scheme, "https"):
 		return "", "", "is no https URL"
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return "", "", "has parts that an authority has not"
 	}
-	path := strings.Trim(u.EscapedPath(), "/")
-	// authorization_uri may be the full authorization endpoint of RFC 6749.
-	for _, endpoint := range []string{"/oauth2/authorize", "/oauth2/v2.0/authorize"} {
-		path = strings.TrimSuffix(path, endpoint)
+	path := strings.TrimPrefix(u.EscapedPath(), "/")
+	if checked == nil {
+		path = strings.Trim(path, "/")
+		// authorization_uri may be the full authorization endpoint of RFC 6749.
+		for _, endpoint := range []string{"/oauth2/authorize", "/oauth2/v2.0/authorize"} {
+			path = strings.TrimSuffix(path, endpoint)
+		}
 	}
 	if path == "" || strings.Trim(path, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-") != "" || strings.Trim(path, ".") == "" {
 		return "", "", "does not have exactly one path segment, the tenant"
 	}
 	host = canonicalHost(u)
-	if trusted != nil && !trusted(host) {
+	switch {
+	case checked != nil && checked.Tenant != "" && checked.Tenant != path:
+		return "", "", "is not the one of the tenant"
+	case checked != nil && !p.trusted(host):
 		return "", "", "is not on a known login host; if it is right, allow it by name"
 	}
 	return host, path, ""
 }
 
-// resource makes v, a scope or resource, canonical. With host empty the form
-// alone is checked.
-func (p Policy) resource(v value, host string) (string, error) {
+// resource makes v, a scope or resource, canonical. With a checked challenge, of
+// which v is the resource, it completes nothing and asks whether that belongs to
+// the vault at host.
+func (p Policy) resource(v value, checked *Challenge, host string) (string, error) {
 	if !v.present || v.raw == "" && !v.open {
 		return "", fail(ekm.ErrorGetAKVResourceUrlStartPosition, "the challenge names no resource: neither resource nor scope")
 	}
@@ -113,8 +128,19 @@ func (p Policy) resource(v value, host string) (string, error) {
 		return "", fail(ekm.ErrorGetAKVResourceUrlOutOfMemoryAlloc, "the resource has %d bytes, the limit is %d", len(v.raw), limit)
 	}
 	text := v.text()
-	resource, why := canonicalResource(text, v.open)
-	if why == "" && host != "" && !p.allows(resource) && !belongs(host, resource) {
+	word, why := text, ""
+	if checked == nil {
+		word, why = defaultScope(text, v.open)
+	}
+	resource := ""
+	if why == "" {
+		resource, why = canonicalResource(word)
+	}
+	switch {
+	case why != "" || checked == nil:
+	case checked.Scope != "" && checked.Scope != checked.Resource+"/.default":
+		why = "is not the one of the scope"
+	case !p.allows(resource) && !belongs(host, resource):
 		why = "is not the domain of the vault " + clip(host) + "; if it is right, allow it by name"
 	}
 	if why != "" {
@@ -123,9 +149,9 @@ func (p Policy) resource(v value, host string) (string, error) {
 	return resource, nil
 }
 
-// canonicalResource makes a resource, or the ".default" scope in a list of
-// scopes, canonical; or says why it cannot be used.
-func canonicalResource(text string, open bool) (resource, why string) {
+// defaultScope returns the resource that text names: text itself, or the ".default"
+// scope in a list of scopes, without that suffix.
+func defaultScope(text string, open bool) (resource, why string) {
 	if open {
 		return "", "has no closing quote"
 	}
@@ -139,7 +165,12 @@ func canonicalResource(text string, open bool) (resource, why string) {
 			word = w
 		}
 	}
-	u, err := url.Parse(strings.TrimSuffix(word, "/.default"))
+	return strings.TrimSuffix(word, "/.default"), ""
+}
+
+// canonicalResource makes a resource canonical, or says why it cannot be used.
+func canonicalResource(text string) (resource, why string) {
+	u, err := url.Parse(text)
 	if err != nil || canonicalHost(u) == "" || !strings.EqualFold(u.Scheme, "https") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", "is no https URL"
 	}

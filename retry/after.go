@@ -13,7 +13,8 @@ import (
 // seconds, also with a fraction, or as a date in any form of RFC 9110, 5.6.7;
 // and the milliseconds that some Azure services send as retry-after-ms or
 // x-ms-retry-after-ms, which are more exact and so come first. It reports false
-// if there is none that can be read. The result is never negative, and not yet
+// if there is none that can be read. A date is compared with the response's own
+// Date if it has one, else with now. The result is never negative, and not yet
 // capped.
 func After(h http.Header, now time.Time) (time.Duration, bool) {
 	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
@@ -26,6 +27,10 @@ func After(h http.Header, now time.Time) (time.Duration, bool) {
 		return d, true
 	}
 	if t, err := http.ParseTime(value); err == nil {
+		// By the clock that it was written by, which may differ from this machine's.
+		if sent, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = sent
+		}
 		return max(0, t.Sub(now)), true
 	}
 	return 0, false
