@@ -111,14 +111,17 @@ func (f *foreign) cache() *cache { return &f.kept }
 // fingerprint is the source's own: one that was made anew counts as another.
 func (f *foreign) fingerprint() [32]byte { return digest(fmt.Sprintf("%p", f)) }
 
-func (f *foreign) token(ctx context.Context, _ *exchange, c challenge.Challenge) (Token, error) {
+func (f *foreign) token(ctx context.Context, x *exchange, c challenge.Challenge) (Token, error) {
 	end, err := f.turns.take(ctx, c)
 	if err != nil {
-		return usable(Token{}, err, ekm.Local, hostOf(c.Authority))
+		return Token{}, noToken(err, ekm.Local, hostOf(c.Authority))
 	}
 	defer end() // also if the source panics
 	t, err := f.source.Token(ctx, c)
-	return usable(t, err, ekm.Local, hostOf(c.Authority))
+	if err != nil {
+		return Token{}, noToken(err, ekm.Local, hostOf(c.Authority))
+	}
+	return usable(t, x.now(), ekm.Local, hostOf(c.Authority))
 }
 
 func invalid(format string, args ...any) error {

@@ -171,8 +171,7 @@ func (c *certificate) token(ctx context.Context, x *exchange, demand challenge.C
 	return x.post(ctx, demand, func(ctx context.Context) (url.Values, []string, error) {
 		end, err := c.turns.take(ctx, demand) // a signer cannot be called off
 		if err != nil {
-			_, err = usable(Token{}, err, ekm.Local, "")
-			return nil, nil, err
+			return nil, nil, noToken(err, ekm.Local, "")
 		}
 		defer end() // also if the signer panics
 		signed, err := assertion(c.id, c.clientID, x.endpoint(demand), &c.options, x.now())

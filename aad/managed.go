@@ -258,9 +258,8 @@ func (m *managed) arcProof(x *exchange, r *wire.Request, resp *wire.Response) (s
 		key, err = readFile(path, limit)
 	}
 	if err != nil || !credentials(string(key)) {
-		_, err = usable(Token{}, errors.New("the Arc agent's key file cannot be read, or is no regular file with a key of at most 4096 bytes; is the account "+
+		return "", noToken(errors.New("the Arc agent's key file cannot be read, or is no regular file with a key of at most 4096 bytes; is the account "+
 			"a member of the himds group (on Windows, of Administrators or of Hybrid agent extension applications)?"), ekm.Local, "")
-		return "", err
 	}
 	r.Secrets = append(r.Secrets, string(key))
 	return "Basic " + string(key), nil

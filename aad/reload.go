@@ -86,8 +86,7 @@ func (r *reloading) cache() *cache { return &r.kept }
 func (r *reloading) reload(ctx context.Context, demand challenge.Challenge) (Credential, error) {
 	end, err := r.turns.take(ctx, demand)
 	if err != nil {
-		_, err = usable(Token{}, err, ekm.Local, "")
-		return nil, err
+		return nil, noToken(err, ekm.Local, "")
 	}
 	defer end() // also if load panics
 	cred, err := r.load(ctx)
@@ -98,8 +97,7 @@ func (r *reloading) reload(ctx context.Context, demand challenge.Challenge) (Cre
 		err = errors.New("the function that loads the credential returned the credential that calls it")
 	}
 	if err != nil {
-		_, err = usable(Token{}, err, ekm.Local, "")
-		return nil, err
+		return nil, noToken(err, ekm.Local, "")
 	}
 	r.mu.Lock()
 	r.last = cred

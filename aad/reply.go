@@ -64,12 +64,12 @@ func (x *exchange) decode(r *wire.Request, resp *wire.Response, now time.Time) (
 	own.Secrets = append(slices.Clone(r.Secrets), value)
 	r = &own
 	if w.Error != "" {
-		return usable(Token{}, fmt.Errorf("a reply with status 200 says %q", r.Clean(w.Error, 100)), r.Party, hostOf(r.URL))
+		return Token{}, noToken(fmt.Errorf("a reply with status 200 says %q", r.Clean(w.Error, 100)), r.Party, hostOf(r.URL))
 	}
 	if len(w.AccessToken) == 0 || bytes.Equal(w.AccessToken, []byte("null")) {
 		return Token{}, x.fail(r, ekm.ErrorGetTokenNotFound, "the token reply has no access_token")
 	}
-	expires, dated := w.expires(now)
+	expires, dated := w.expires(resp.Header, now)
 	if !credentials(value) || !dated {
 		return Token{}, x.fail(r, ekm.ErrorGetTokenExtractToken, "the reply's access_token or its expires_in and expires_on cannot be read")
 	}
@@ -77,31 +77,33 @@ func (x *exchange) decode(r *wire.Request, resp *wire.Response, now time.Time) (
 	if in, ok := seconds(w.RefreshIn); ok && in > 0 {
 		t.RefreshOn = now.Add(in)
 	}
-	var odd error
 	if w.TokenType != "" && !strings.EqualFold(w.TokenType, "Bearer") {
-		odd = fmt.Errorf("the token's type is %q, not Bearer", r.Clean(w.TokenType, 40))
+		return Token{}, noToken(fmt.Errorf("the token's type is %q, not Bearer", r.Clean(w.TokenType, 40)), r.Party, hostOf(r.URL))
 	}
-	return usable(t, odd, r.Party, hostOf(r.URL))
+	return usable(t, now, r.Party, hostOf(r.URL))
 }
 
-// usable passes a token that a vault can be shown, and says what is wrong with
-// any other. Errors that have a code it returns as they are.
-func usable(t Token, err error, party ekm.Party, host string) (Token, error) {
-	if _, ok := errors.AsType[*ekm.Error](err); ok {
-		return Token{}, err
-	}
-	if err == nil && !credentials(t.Reveal()) {
-		err = errors.New("the token is empty or holds illegal characters")
-	}
-	if err == nil && !t.Expires.After(time.Now()) {
-		err = fmt.Errorf("the token has expired already, at %s; is this machine's clock right?", t.Expires.UTC().Format(time.RFC3339))
-	}
-	if err != nil {
-		return Token{}, &ekm.Error{
-			Code: ekm.ErrorGetTokenFailedToGetToken, Op: opAcquireToken, Party: party, Host: host, Time: time.Now(), Err: err,
-		}
+// usable returns a token that a vault can be shown, and says what is wrong with any
+// other.
+func usable(t Token, now time.Time, party ekm.Party, host string) (Token, error) {
+	switch {
+	case !credentials(t.Reveal()):
+		return Token{}, noToken(errors.New("the token is empty or holds illegal characters"), party, host)
+	case !t.Expires.After(now):
+		return Token{}, noToken(fmt.Errorf("the token has expired already, at %s; is this machine's clock right?", t.Expires.UTC().Format(time.RFC3339)), party, host)
 	}
 	return t, nil
+}
+
+// noToken gives the reason why there is no token its code. Errors that have a code
+// it returns as they are.
+func noToken(err error, party ekm.Party, host string) error {
+	if _, ok := errors.AsType[*ekm.Error](err); ok {
+		return err
+	}
+	return &ekm.Error{
+		Code: ekm.ErrorGetTokenFailedToGetToken, Op: opAcquireToken, Party: party, Host: host, Time: time.Now(), Err: err,
+	}
 }
 
 // credentials reports whether s can follow "Bearer " in a header: RFC 6750, 2.1,
@@ -124,11 +126,21 @@ func plainString(raw json.RawMessage) string {
 }
 
 // expires is the token's end by this machine's clock: by expires_in if it is
-// there, since a clock that is wrong does not matter to it, else by expires_on.
-func (w wireReply) expires(now time.Time) (time.Time, bool) {
+// there, else by expires_on and the time of the reply in h. A clock that is wrong
+// matters to neither. expires_on alone is the last resort.
+func (w wireReply) expires(h http.Header, now time.Time) (time.Time, bool) {
 	if in, ok := seconds(w.ExpiresIn); ok {
 		return now.Add(in), true
 	}
+	end, ok := w.date()
+	if sent, err := http.ParseTime(h.Get("Date")); ok && err == nil {
+		return now.Add(end.Sub(sent)), true
+	}
+	return end, ok
+}
+
+// date reads expires_on.
+func (w wireReply) date() (time.Time, bool) {
 	s := numberOrText(w.ExpiresOn)
 	if unix, err := strconv.ParseFloat(s, 64); err == nil && unix > 0 && unix < math.MaxInt32*2.0 {
 		return time.Unix(int64(unix), 0), true

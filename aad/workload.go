@@ -57,7 +57,7 @@ func (w *workload) fingerprint() [32]byte { return digest(w.options.ClientID, w.
 func (w *workload) token(ctx context.Context, x *exchange, demand challenge.Challenge) (Token, error) {
 	federated, err := readToken(w.options.TokenFile)
 	if err != nil {
-		return usable(Token{}, err, ekm.Local, "")
+		return Token{}, noToken(err, ekm.Local, "")
 	}
 	tok, err := w.exchange(ctx, x, demand, federated)
 	if !refusedIdentity(err) {

@@ -26,10 +26,10 @@ const codedModule = "github.com/akv-ekm/ekm"
 // codedExceptions are the origins of errors without a code that exported functions
 // may return, each with the reason.
 var codedExceptions = map[string]string{
-	"retry.Gate.Do(try)":   "the caller's own function; documented: an error that is not an *ekm.Error is returned as it is",
-	"retry.Policy.Do(try)": "as with Gate.Do",
-	"retry.Call.Do(try)":   "as with Gate.Do",
-	"akv.errTokenGone":     "akv's own function, see Call.Do(try); call.exchange does not pass it on",
+	"retry.Gate.Do(try)":           "the caller's own function; documented: an error that is not an *ekm.Error is returned as it is",
+	"retry.Policy.Do(try)":         "as with Gate.Do",
+	"retry.Call.Do(try)":           "as with Gate.Do",
+	"akv.errTokenGone: errors.New": "akv's own function, see Call.Do(try); call.exchange does not pass it on",
 }
 
 // TestCodedErrors reads the source and proves that no exported function or method

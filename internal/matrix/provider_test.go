@@ -45,7 +45,7 @@ func providerScenarios() []scenario {
 			cause: context.DeadlineExceeded, run: (*scene).leavingEarly,
 		},
 		{
-			code: ekm.SCPErrProviderError, how: "a list whose page links to itself", op: "listKeys", party: ekm.Vault, says: "links to itself",
+			code: ekm.SCPErrProviderError, how: "a list whose page links to itself", op: "listKeys", party: ekm.Vault, says: "link back",
 			run: func(s *scene) error {
 				return s.followLink("https://fakevault.vault.azure.net/keys?$skiptoken=again")
 			},
