@@ -98,6 +98,19 @@ func run(ctx context.Context, p retry.Policy, repeatable bool, make func() error
 	return tries, time.Since(start), err
 }
 
+// A date is compared with the clock of whoever wrote it.
+func TestAfterDateOfTheResponse(t *testing.T) {
+	h := http.Header{"Retry-After": {"Mon, 23 Nov 2026 10:00:30 GMT"}, "Date": {"Mon, 23 Nov 2026 10:00:00 GMT"}}
+	for _, off := range []time.Duration{0, time.Hour, -time.Hour} {
+		got, ok := retry.After(h, time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC).Add(off))
+		assert.True(t, ok)
+		assert.Equal(t, 30*time.Second, got, "this machine's clock is off by %v", off)
+	}
+	h.Set("Date", "today")
+	got, _ := retry.After(h, time.Date(2026, 11, 23, 10, 0, 10, 0, time.UTC))
+	assert.Equal(t, 20*time.Second, got, "a Date that cannot be read")
+}
+
 func TestDoTimes(t *testing.T) {
 	for _, c := range []struct {
 		name     string
