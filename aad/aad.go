@@ -20,6 +20,7 @@ import (
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/secret"
 )
 
 // A Credential proves an identity. It also holds the tokens obtained with it, so
@@ -35,29 +36,47 @@ type Credential interface {
 	fingerprint() [32]byte
 }
 
-// A Token is an access token.
+// A Token is an access token, made by [NewToken]. Whoever has it is the caller, so
+// whatever prints a Token, or a struct with a Token in it, shows only when it
+// expires. Tokens cannot be compared with ==.
 type Token struct {
-	// Value goes into the Authorization header after "Bearer ". It is a secret:
-	// whoever has it is the caller.
-	Value string
 	// Expires is when the token ends, by this machine's clock.
 	Expires time.Time
 	// RefreshOn is when to get a new one ahead of that. Zero means that Tokens
 	// chooses: five minutes before the end, or halfway through a life of two
 	// hours and more.
 	RefreshOn time.Time
+
+	value secret.Value[string]
 }
 
-// Format keeps the value out of whatever prints a Token, with any verb.
-func (t Token) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "Token(expires %s)", t.Expires.UTC().Format(time.RFC3339))
+// NewToken returns the token that goes into the Authorization header as value,
+// after "Bearer ", and ends at expires.
+func NewToken(value string, expires time.Time) Token {
+	return Token{Expires: expires, value: secret.New(value)}
 }
 
-// LogValue keeps the value out of the log.
-func (t Token) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
+// Reveal returns what goes into the Authorization header after "Bearer ". It is
+// empty for the zero Token.
+func (t Token) Reveal() string { return t.value.Reveal() }
 
-// MarshalJSON keeps the value out of JSON, which structured logs are made of.
-func (t Token) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", fmt.Sprint(t)), nil }
+// String tells when the token expires.
+func (t Token) String() string {
+	return "aad.Token(expires " + t.Expires.UTC().Format(time.RFC3339) + ")"
+}
+
+// Format writes what String returns, for any verb.
+func (t Token) Format(f fmt.State, _ rune) { secret.Format(f, t.String()) }
+
+// LogValue is what String returns.
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// MarshalText returns what String returns. Packages encoding/json and encoding/xml
+// call it, and so do structured logs.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// GobEncode returns an error: a Token cannot be stored without its value.
+func (t Token) GobEncode() ([]byte, error) { return nil, secret.Unstorable(t) }
 
 // A TokenSource obtains tokens in a way of its own. Token is called when there is
 // no token yet, and again when the last one is about to expire or was rejected,
@@ -65,6 +84,7 @@ func (t Token) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", fmt
 // with a token that was rejected. Its ctx ends when nobody waits any more. c.Scope is what
 // to ask for, c.Tenant where, and c.Claims must be passed on if it is not empty.
 type TokenSource interface {
+	// Token returns a token that NewToken made.
 	Token(ctx context.Context, c challenge.Challenge) (Token, error)
 }
 

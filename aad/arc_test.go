@@ -62,7 +62,7 @@ func TestArcKeyFile(t *testing.T) {
 			seen := agent.requests()
 			if c.good {
 				require.NoError(t, err)
-				assert.Equal(t, "good", token.Value)
+				assert.Equal(t, "good", token.Reveal())
 				assert.Len(t, seen, 2)
 				return
 			}

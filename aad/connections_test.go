@@ -52,7 +52,7 @@ func TestCloseEndsConnections(t *testing.T) {
 			for range 2 {
 				token, err := tokens.Get(t.Context(), demandAt(s, "https://vault.azure.net"))
 				require.NoError(t, err)
-				assert.Equal(t, "first", token.Value)
+				assert.Equal(t, "first", token.Reveal())
 				time.Sleep(5 * time.Millisecond) // then it is due
 			}
 			assert.Equal(t, protocol, <-refreshing)

@@ -132,7 +132,7 @@ func (r *entraExchange) replay(t *testing.T) {
 	require.NoError(t, json.Unmarshal(r.Body, &body))
 	if r.Status == http.StatusOK {
 		require.NoError(t, err)
-		assert.Equal(t, body.Token, tok.Value)
+		assert.Equal(t, body.Token, tok.Reveal())
 		assert.WithinDuration(t, before.Add(time.Duration(body.ExpiresIn)*time.Second), tok.Expires, 5*time.Second)
 		return
 	}

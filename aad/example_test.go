@@ -27,7 +27,7 @@ func ExampleNewClientSecret() {
 type vending struct{}
 
 func (vending) Token(_ context.Context, c challenge.Challenge) (aad.Token, error) {
-	return aad.Token{Value: "token-for-" + c.Tenant, Expires: time.Now().Add(time.Hour)}, nil
+	return aad.NewToken("token-for-"+c.Tenant, time.Now().Add(time.Hour)), nil
 }
 
 func ExampleNewTokenSource() {
@@ -54,7 +54,7 @@ func ExampleTokens() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(token.Value != "", time.Until(token.Expires).Round(time.Hour))
+	fmt.Println(token.Reveal() != "", time.Until(token.Expires).Round(time.Hour))
 	fmt.Println(fakevault.DefaultTenant == fake.Tenant(), fake.Count(fakevault.OpToken))
 	// Output:
 	// true 1h0m0s

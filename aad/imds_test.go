@@ -55,7 +55,7 @@ func TestIMDSIsWaitedForWhileItIsUpdated(t *testing.T) {
 			}}
 			token, err := tokensOf(t, managedIdentity(t, nil), imds).Get(t.Context(), demand())
 			require.NoError(t, err)
-			assert.Equal(t, "good", token.Value)
+			assert.Equal(t, "good", token.Reveal())
 			assert.Less(t, time.Since(imds.start), 100*time.Second)
 			assert.Equal(t, []time.Duration{0, 2e9, 6e9, 14e9, 30e9}, imds.times[:5], "the waits that are documented")
 		})
@@ -262,7 +262,7 @@ func replayIMDS(t *testing.T, line string) {
 		c.Resource = want.Get("resource")
 		token, err := tokensOf(t, managedIdentity(t, opts), tap).Get(t.Context(), c)
 		require.NoError(t, err)
-		assert.Equal(t, r.body["access_token"], token.Value)
+		assert.Equal(t, r.body["access_token"], token.Reveal())
 		assert.Equal(t, r.body["expires_in"], fmt.Sprint(time.Until(token.Expires).Seconds()))
 		seen := tap.requests()
 		require.Len(t, seen, 1)

@@ -163,7 +163,7 @@ func TestManagedIdentityAtEachSource(t *testing.T) {
 				require.NoError(t, err)
 				assert.InDelta(t, 3599, time.Until(token.Expires).Seconds(), 10)
 				var claims struct{ Appid, Oid string }
-				payload(t, token.Value, &claims)
+				payload(t, token.Reveal(), &claims)
 				if c.selector == nil {
 					assert.Equal(t, "system-client", claims.Appid)
 				} else {

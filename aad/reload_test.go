@@ -114,7 +114,7 @@ func TestReloadOfARejectedCredential(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, fmt.Sprintf("token-%d", c.posts), tok.Value)
+			assert.Equal(t, fmt.Sprintf("token-%d", c.posts), tok.Reveal())
 		})
 	}
 }
@@ -295,7 +295,7 @@ func TestReloadOfAnotherKind(t *testing.T) {
 			},
 			func(context.Context) (aad.Credential, error) {
 				return aad.NewTokenSource(sourceFunc(func(_ context.Context, c challenge.Challenge) (aad.Token, error) {
-					return aad.Token{Value: "for:" + c.Resource, Expires: time.Now().Add(time.Hour)}, nil
+					return aad.NewToken("for:"+c.Resource, time.Now().Add(time.Hour)), nil
 				}))
 			},
 		)
@@ -310,7 +310,7 @@ func TestReloadOfAnotherKind(t *testing.T) {
 		assert.True(t, known)
 		tok, err = tokens.Renew(t.Context(), vaultDemand(fake), tok)
 		require.NoError(t, err)
-		assert.Equal(t, "for:https://vault.azure.net", tok.Value)
+		assert.Equal(t, "for:https://vault.azure.net", tok.Reveal())
 		_, known = aad.NotAfter(cred)
 		assert.False(t, known)
 		require.Len(t, tap.forms, 2)
@@ -327,7 +327,7 @@ func TestReloadOfARejectedSource(t *testing.T) {
 		if asked.Add(1) == 1 {
 			return aad.Token{}, &ekm.Error{Code: ekm.ErrorGetTokenBadCredentials}
 		}
-		return aad.Token{Value: "abc", Expires: time.Now().Add(time.Hour)}, nil
+		return aad.NewToken("abc", time.Now().Add(time.Hour)), nil
 	})
 	load := func(context.Context) (aad.Credential, error) { return aad.NewTokenSource(source) }
 	cred, err := aad.NewReloading(load)

@@ -59,9 +59,9 @@ func (x *exchange) decode(r *wire.Request, resp *wire.Response, now time.Time) (
 	}
 	defer clear(resp.Body)
 	// What the reply gives is not to come back in what it says, either.
-	t := Token{Value: plainString(w.AccessToken)}
+	value := plainString(w.AccessToken)
 	own := *r
-	own.Secrets = append(slices.Clone(r.Secrets), t.Value)
+	own.Secrets = append(slices.Clone(r.Secrets), value)
 	r = &own
 	if w.Error != "" {
 		return usable(Token{}, fmt.Errorf("a reply with status 200 says %q", r.Clean(w.Error, 100)), r.Party, hostOf(r.URL))
@@ -69,11 +69,11 @@ func (x *exchange) decode(r *wire.Request, resp *wire.Response, now time.Time) (
 	if len(w.AccessToken) == 0 || bytes.Equal(w.AccessToken, []byte("null")) {
 		return Token{}, x.fail(r, ekm.ErrorGetTokenNotFound, "the token reply has no access_token")
 	}
-	var dated bool
-	t.Expires, dated = w.expires(now)
-	if !credentials(t.Value) || !dated {
+	expires, dated := w.expires(now)
+	if !credentials(value) || !dated {
 		return Token{}, x.fail(r, ekm.ErrorGetTokenExtractToken, "the reply's access_token or its expires_in and expires_on cannot be read")
 	}
+	t := NewToken(value, expires)
 	if in, ok := seconds(w.RefreshIn); ok && in > 0 {
 		t.RefreshOn = now.Add(in)
 	}
@@ -90,7 +90,7 @@ func usable(t Token, err error, party ekm.Party, host string) (Token, error) {
 	if _, ok := errors.AsType[*ekm.Error](err); ok {
 		return Token{}, err
 	}
-	if err == nil && !credentials(t.Value) {
+	if err == nil && !credentials(t.Reveal()) {
 		err = errors.New("the token is empty or holds illegal characters")
 	}
 	if err == nil && !t.Expires.After(time.Now()) {

@@ -54,7 +54,7 @@ func TestExpiry(t *testing.T) {
 					return
 				}
 				require.NoError(t, err, c.why)
-				assert.Equal(t, "abc", tok.Value)
+				assert.Equal(t, "abc", tok.Reveal())
 				assert.Equal(t, c.want, tok.Expires.Sub(time.Unix(start, 0)))
 			})
 		})
@@ -175,7 +175,7 @@ func FuzzReply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, body string) {
 		tok, err := newTokens(t, answering(status, strings.ReplaceAll(body, "abc", "CANARY-CANARY")), aad.Options{Retry: retry.Policy{Attempts: 1}}).Get(t.Context(), demand())
 		if err == nil {
-			if tok.Value == "" || strings.ContainsAny(tok.Value, "\r\n ") || !tok.Expires.After(time.Now()) || tok.Expires.After(time.Now().AddDate(100, 0, 0)) {
+			if tok.Reveal() == "" || strings.ContainsAny(tok.Reveal(), "\r\n ") || !tok.Expires.After(time.Now()) || tok.Expires.After(time.Now().AddDate(100, 0, 0)) {
 				t.Fatalf("unusable token %v", tok)
 			}
 			return

@@ -121,7 +121,7 @@ func (t *Tokens) Get(ctx context.Context, c challenge.Challenge) (Token, error) 
 	if err != nil {
 		return Token{}, err
 	}
-	if tok.Value == "" {
+	if tok.Reveal() == "" {
 		return t.fly(ctx, k, c, Token{})
 	}
 	if stale {
@@ -147,7 +147,7 @@ func (t *Tokens) fly(ctx context.Context, k key, c challenge.Challenge, rejected
 	store := t.credential.cache()
 	tok, err := store.flights.Do(ctx, flightKey{k: k, claims: c.Claims}, func(ctx context.Context) (Token, error) {
 		// Somebody may have landed between our look and this flight.
-		if tok, _, err := store.get(k, time.Now()); err != nil || tok.Value != "" && tok.Value != rejected.Value {
+		if tok, _, err := store.get(k, time.Now()); err != nil || tok.Reveal() != "" && tok.Reveal() != rejected.Reveal() {
 			return tok, err
 		}
 		tok, err := t.credential.token(ctx, t.exchange, c)
@@ -341,7 +341,7 @@ func (c *cache) put(k key, tok Token, now time.Time) {
 func (c *cache) drop(k key, rejected Token) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.tokens[k]; e != nil && e.token.Value == rejected.Value {
+	if e := c.tokens[k]; e != nil && e.token.Reveal() == rejected.Reveal() {
 		delete(c.tokens, k)
 	}
 }

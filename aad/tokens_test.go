@@ -2,6 +2,8 @@ package aad_test
 
 import (
 	"context"
+	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -112,15 +114,15 @@ func TestRenewMergesClaims(t *testing.T) {
 	c.Claims = `{"access_token":{"nbf":{"essential":true,"value":"1726077595"}}}`
 	second, err := tokens.Renew(t.Context(), c, first)
 	require.NoError(t, err)
-	assert.NotEqual(t, first.Value, second.Value)
+	assert.NotEqual(t, first.Reveal(), second.Reveal())
 	assert.JSONEq(t, `{"access_token":{"nbf":{"essential":true,"value":"1726077595"},"xms_cc":{"values":["cp1"]}}}`, a.forms[1].Get("claims"))
 
 	again, err := tokens.Renew(t.Context(), c, first)
 	require.NoError(t, err)
-	assert.Equal(t, second.Value, again.Value, "somebody was faster: no further exchange")
+	assert.Equal(t, second.Reveal(), again.Reveal(), "somebody was faster: no further exchange")
 	got, err := tokens.Get(t.Context(), demand())
 	require.NoError(t, err)
-	assert.Equal(t, second.Value, got.Value)
+	assert.Equal(t, second.Reveal(), got.Reveal())
 	assert.EqualValues(t, 2, a.requests.Load())
 }
 
@@ -133,7 +135,7 @@ func TestOneExchangeForAll(t *testing.T) {
 			group.Go(func() {
 				tok, err := tokens.Get(t.Context(), demand())
 				assert.NoError(t, err)
-				assert.Equal(t, "token-1", tok.Value)
+				assert.Equal(t, "token-1", tok.Reveal())
 			})
 		}
 		group.Wait()
@@ -151,7 +153,7 @@ func TestDemandsDoNotMix(t *testing.T) {
 			for range 2 {
 				tok, err := tokens.Get(t.Context(), c)
 				require.NoError(t, err)
-				seen[tok.Value] = true
+				seen[tok.Reveal()] = true
 			}
 		}
 	}
@@ -167,7 +169,7 @@ func TestWaitersLeaveAtTheirOwnDeadline(t *testing.T) {
 		group.Go(func() {
 			tok, err := tokens.Get(t.Context(), demand())
 			assert.NoError(t, err)
-			assert.Equal(t, "token-1", tok.Value)
+			assert.Equal(t, "token-1", tok.Reveal())
 			assert.Equal(t, 2*time.Second, time.Since(start))
 		})
 		group.Go(func() {
@@ -237,7 +239,7 @@ func TestRefreshAhead(t *testing.T) {
 			if a.requests.Load() > 1 {
 				assert.Zero(t, time.Since(start), "callers are not kept waiting by a refresh")
 			}
-			return tok.Value
+			return tok.Reveal()
 		}
 		assert.Equal(t, "token-1", get())
 		time.Sleep(54 * time.Minute)
@@ -327,15 +329,15 @@ func TestForeignTokenSource(t *testing.T) {
 		want   error
 	}{
 		{"good", func(context.Context, challenge.Challenge) (aad.Token, error) {
-			return aad.Token{Value: "abc", Expires: time.Now().Add(time.Hour)}, nil
+			return aad.NewToken("abc", time.Now().Add(time.Hour)), nil
 		}, nil},
 		{"its error", func(context.Context, challenge.Challenge) (aad.Token, error) { return aad.Token{}, ownError }, ownError},
 		{"empty", func(context.Context, challenge.Challenge) (aad.Token, error) { return aad.Token{}, nil }, ekm.ErrorGetTokenFailedToGetToken},
 		{"expired", func(context.Context, challenge.Challenge) (aad.Token, error) {
-			return aad.Token{Value: "abc", Expires: time.Now().Add(-time.Second)}, nil
+			return aad.NewToken("abc", time.Now().Add(-time.Second)), nil
 		}, ekm.ErrorGetTokenFailedToGetToken},
 		{"line break", func(context.Context, challenge.Challenge) (aad.Token, error) {
-			return aad.Token{Value: "abc\r\nX-Evil: 1", Expires: time.Now().Add(time.Hour)}, nil
+			return aad.NewToken("abc\r\nX-Evil: 1", time.Now().Add(time.Hour)), nil
 		}, ekm.ErrorGetTokenFailedToGetToken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -356,11 +358,25 @@ func TestForeignTokenSource(t *testing.T) {
 }
 
 func TestTokenIsNotPrinted(t *testing.T) {
-	tok := aad.Token{Value: "very-secret", Expires: time.Unix(1, 0)}
-	text, err := tok.MarshalJSON()
+	const shown = "aad.Token(expires 1970-01-01T00:00:01Z)"
+	tok := aad.NewToken("very-secret", time.Unix(1, 0))
+	assert.Equal(t, "very-secret", tok.Reveal())
+	assert.Empty(t, aad.Token{}.Reveal())
+
+	text, err := json.Marshal(map[string]any{"token": tok, "pointer": &tok})
 	require.NoError(t, err)
-	for _, s := range []string{fmt.Sprint(tok), fmt.Sprintf("%+v %#v %s %x %d", tok, tok, tok, tok, tok), fmt.Sprintf("%v", &tok), string(text), tok.LogValue().String()} {
-		assert.NotContains(t, s, "very-secret")
-		assert.NotContains(t, s, fmt.Sprintf("%x", "very-secret"))
+	assert.JSONEq(t, `{"token": "`+shown+`", "pointer": "`+shown+`"}`, string(text))
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		assert.Equal(t, shown, fmt.Sprintf(verb, tok), verb)
+	}
+	assert.Equal(t, shown, tok.LogValue().String())
+	assert.ErrorContains(t, gob.NewEncoder(io.Discard).Encode(tok), "aad.Token", "it would come back without its value")
+
+	// Package fmt calls no methods on unexported fields.
+	inner := struct{ token aad.Token }{tok}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		printed := fmt.Sprintf(verb, inner)
+		assert.NotContains(t, printed, "very-secret", verb)
+		assert.NotContains(t, printed, fmt.Sprintf("%x", "very-secret"), verb)
 	}
 }

@@ -88,7 +88,7 @@ func TestWorkloadIdentity(t *testing.T) {
 	token, err := tokensOf(t, cred, fake.Transport()).Get(t.Context(), demandOf(fake))
 	require.NoError(t, err)
 	var claims struct{ Appid string }
-	payload(t, token.Value, &claims)
+	payload(t, token.Reveal(), &claims)
 	assert.Equal(t, workloadClient, claims.Appid)
 	assert.Contains(t, fake.Journal()[0].Form, "client_assertion")
 	assert.NotContains(t, fake.Journal()[0].Form, "client_secret")
@@ -112,7 +112,7 @@ func TestWorkloadIdentityFileIsReadEachTime(t *testing.T) {
 	writeFile(t, file, "\tsecond\r\n")
 	again, err := tokens.Get(t.Context(), demand())
 	require.NoError(t, err)
-	assert.Equal(t, token.Value, again.Value, "from the cache")
+	assert.Equal(t, token.Reveal(), again.Reveal(), "from the cache")
 	_, err = tokens.Renew(t.Context(), demand(), token)
 	require.NoError(t, err)
 	require.Len(t, a.forms, 2)

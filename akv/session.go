@@ -107,10 +107,10 @@ func (k *call) authorized(ctx context.Context) ([]byte, error) {
 func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, error) {
 	r := k.request()
 	r.Apart = k.creates
-	if n, limit := len("Bearer ")+len(token.Value), k.client.opts.Limits.Authorization; n > limit {
+	r.Authorization = "Bearer " + token.Reveal()
+	if n, limit := len(r.Authorization), k.client.opts.Limits.Authorization; n > limit {
 		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", n, limit)
 	}
-	r.Authorization = "Bearer " + token.Value
 	k.sent = r.Authorization
 	if r.Body = k.body; r.Body != nil {
 		r.ContentType = "application/json"

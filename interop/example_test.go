@@ -26,7 +26,9 @@ func (i Identity) Token(ctx context.Context, c challenge.Challenge) (aad.Token, 
 	if err != nil {
 		return aad.Token{}, err
 	}
-	return aad.Token{Value: t.Token, Expires: t.ExpiresOn, RefreshOn: t.RefreshOn}, nil
+	token := aad.NewToken(t.Token, t.ExpiresOn)
+	token.RefreshOn = t.RefreshOn
+	return token, nil
 }
 
 // A credential of azidentity, here one with a client secret, as the identity of

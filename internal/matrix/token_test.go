@@ -197,12 +197,12 @@ func brokenSourceScenarios() []scenario {
 	return []scenario{
 		row("a token source that fails", locked, "", func(s *scene) error {
 			s.secret("canary-token")
-			return s.getFrom(func() (aad.Token, error) { return aad.Token{Value: "canary-token"}, locked })
+			return s.getFrom(func() (aad.Token, error) { return aad.NewToken("canary-token", time.Time{}), locked })
 		}),
 		row("a token source whose token has expired", nil, "expired already, at 1999-12-31T23:59:00Z", func(s *scene) error {
 			s.secret("canary-token")
 			return s.getFrom(func() (aad.Token, error) {
-				return aad.Token{Value: "canary-token", Expires: time.Now().Add(-time.Minute)}, nil // virtual time begins in 2000
+				return aad.NewToken("canary-token", time.Now().Add(-time.Minute)), nil // virtual time begins in 2000
 			})
 		}),
 		row("a federated token's file that is not there", fs.ErrNotExist, "the federated token", func(s *scene) error {
@@ -246,7 +246,7 @@ func rejectedTokenScenarios() []scenario {
 		}),
 		row("tokens for another service (AKV10022)", func(s *scene) error {
 			return s.getFrom(func() (aad.Token, error) {
-				return aad.Token{Value: s.fake.IssueToken("https://management.azure.com"), Expires: time.Now().Add(time.Hour)}, nil
+				return aad.NewToken(s.fake.IssueToken("https://management.azure.com"), time.Now().Add(time.Hour)), nil
 			})
 		}),
 		row("a vault that asks for other claims each time", func(s *scene) error {
