@@ -36,6 +36,7 @@ func NewReloading(load func(context.Context) (Credential, error)) (Credential, e
 		return nil, invalid("the function that loads the credential is nil")
 	}
 	r := &reloading{load: load}
+	r.shown = r.describe
 	_, err := r.reload(context.Background())
 	if err != nil {
 		return nil, err
@@ -70,6 +71,7 @@ func refusedIdentity(err error) bool {
 }
 
 type reloading struct {
+	shown
 	load func(context.Context) (Credential, error)
 	kept cache
 
