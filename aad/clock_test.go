@@ -2,6 +2,8 @@ package aad_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -207,8 +209,20 @@ func TestForeignCodeIsCalledByOne(t *testing.T) {
 			require.NoError(t, err)
 			return cred
 		},
+		"signer": func(t *testing.T, call func(context.Context)) aad.Credential {
+			signer := hardware(testRSA())
+			sign := signer.sign
+			signer.sign = func(digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+				call(t.Context())
+				return sign(digest, opts)
+			}
+			cred, err := aad.NewSigner("id", signer, []*x509.Certificate{newCertificate(t, testRSA(), time.Now(), time.Hour)}, nil)
+			require.NoError(t, err)
+			return cred
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			testRSA() // outside the bubble
 			synctest.Test(t, func(t *testing.T) {
 				var now, most, calls atomic.Int64
 				cred := credential(t, func(context.Context) {
