@@ -15,6 +15,11 @@
 // two. When the vault rejects a token, the call gets a new one and is repeated
 // once, and once more if the vault then wants claims in it.
 //
+// A challenge is remembered once it has led to a token. When a token can no longer
+// be had for it, the same call asks the vault again, and goes on if the vault names
+// another authority. A challenge that is wrong for a moment therefore fails the
+// calls of that moment alone.
+//
 // # Errors
 //
 // Every error is an [*ekm.Error] with one documented code; [ekm.CodeOf] reads
