@@ -373,6 +373,7 @@ func TestPolicyCheck(t *testing.T) {
 		"login.partner.microsoftonline.cn", "login.chinacloudapi.cn",
 		"login.microsoftonline.us", "login.usgovcloudapi.net",
 		"login.microsoftonline.de",
+		"login.sovcloud-identity.fr", "login.sovcloud-identity.de", "login.sovcloud-identity.sg",
 	} {
 		rows = append(rows, row{host, challenge.Policy{}, "https://" + host + "/" + guid, vaults, vault, ok})
 	}

@@ -25,17 +25,6 @@ type Policy struct {
 	MaxAuthority, MaxTenant, MaxResource int
 }
 
-// loginHosts are the hosts of Entra ID, a line for each cloud's set of aliases:
-// what /common/discovery/instance answers, and Microsoft's sovereign cloud pages.
-func loginHosts() []string {
-	return []string{
-		"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net", "login-us.microsoftonline.com",
-		"login.partner.microsoftonline.cn", "login.chinacloudapi.cn",
-		"login.microsoftonline.us", "login.usgovcloudapi.net",
-		"login.microsoftonline.de",
-	}
-}
-
 // Check reports whether c may be answered for the vault at host (a host name,
 // with or without port): the authority must be a known login host or one of
 // p.Authorities; the resource must be host's own domain, compared on a label
@@ -58,7 +47,7 @@ func (p Policy) Check(c Challenge, host string) error {
 }
 
 func (p Policy) trusted(host string) bool {
-	return slices.Contains(loginHosts(), host) ||
+	return loginHost(host) ||
 		slices.ContainsFunc(p.Authorities, func(a string) bool { return strings.EqualFold(strings.TrimSuffix(a, ":443"), host) })
 }
 
