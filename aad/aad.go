@@ -20,13 +20,16 @@ import (
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
-	"github.com/akv-ekm/ekm/internal/secret"
+	"github.com/akv-ekm/ekm/internal/hidden"
 )
 
 // A Credential proves an identity. It also holds the tokens obtained with it, so
 // that clients which share a Credential share them. It is safe for concurrent
 // use. Credentials are made by this package's constructors; a credential of
 // another library is plugged in with [NewTokenSource].
+//
+// Printed with any verb, logged, or encoded as text, JSON or XML, a Credential
+// shows what it is and for whom, and nothing else. It cannot be encoded with gob.
 type Credential interface {
 	// token makes one exchange for a new token; nothing is cached.
 	token(ctx context.Context, x *exchange, c challenge.Challenge) (Token, error)
@@ -47,14 +50,14 @@ type Token struct {
 	// hours and more.
 	RefreshOn time.Time
 
-	value  secret.Value[string]
+	value  hidden.Value[string]
 	claims string // that it was asked for with
 }
 
 // NewToken returns the token that goes into the Authorization header as value,
 // after "Bearer ", and ends at expires.
 func NewToken(value string, expires time.Time) Token {
-	return Token{Expires: expires, value: secret.New(value)}
+	return Token{Expires: expires, value: hidden.New(value)}
 }
 
 // Reveal returns what goes into the Authorization header after "Bearer ". It is
@@ -67,7 +70,7 @@ func (t Token) String() string {
 }
 
 // Format writes what String returns, for any verb.
-func (t Token) Format(f fmt.State, _ rune) { secret.Format(f, t.String()) }
+func (t Token) Format(f fmt.State, _ rune) { hidden.Format(f, t.String()) }
 
 // LogValue is what String returns.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
@@ -77,7 +80,7 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // GobEncode returns an error: a Token cannot be stored without its value.
-func (t Token) GobEncode() ([]byte, error) { return nil, secret.Unstorable(t) }
+func (t Token) GobEncode() ([]byte, error) { return nil, hidden.Unstorable("aad.Token") }
 
 // A TokenSource obtains tokens in a way of its own. Token is called when there is
 // no token yet, and again when the last one is about to expire or was rejected,
@@ -97,11 +100,14 @@ func NewTokenSource(s TokenSource) (Credential, error) {
 	if s == nil {
 		return nil, invalid("the token source is nil")
 	}
-	return &foreign{source: s}, nil
+	f := &foreign{source: hidden.New(s)}
+	f.shown = f.describe
+	return f, nil
 }
 
 type foreign struct {
-	source TokenSource
+	shown
+	source hidden.Value[TokenSource]
 	turns  turns
 	kept   cache
 }
@@ -117,7 +123,7 @@ func (f *foreign) token(ctx context.Context, x *exchange, c challenge.Challenge)
 		return Token{}, noToken(err, ekm.Local, hostOf(c.Authority))
 	}
 	defer end() // also if the source panics
-	t, err := f.source.Token(ctx, c)
+	t, err := f.source.Reveal().Token(ctx, c)
 	if err != nil {
 		return Token{}, noToken(err, ekm.Local, hostOf(c.Authority))
 	}

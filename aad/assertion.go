@@ -29,7 +29,7 @@ const assertionLimit = 48 << 10
 // page "Microsoft identity platform application authentication certificate
 // credentials". Each of its failure points has a code of its own, 3801 to 3808.
 func assertion(id *keyfile.Identity, clientID, audience string, o *CertificateOptions, now time.Time) (string, error) {
-	method := signing{signer: id.Signer, public: id.Public, pss: !o.RS256 && (id.SHA256 != nil || id.SHA1 == nil)}
+	method := signing{signer: id.Signer.Reveal(), public: id.Public, pss: !o.RS256 && (id.SHA256 != nil || id.SHA1 == nil)}
 	header, err := assertionHeader(id, method, o.SendChain)
 	if err != nil {
 		return "", assertionFault(ekm.ErrorJWTTokenCreateHeader, err)

@@ -18,7 +18,9 @@ import (
 // CertificateOptions are the settings of credentials that sign an assertion. The
 // zero value is right for Entra ID and a file without password.
 type CertificateOptions struct {
-	// Password opens the file. Empty means none, or the empty one.
+	// Password opens the file. Empty means none, or the empty one. No credential
+	// keeps it. It is not shown where the options are printed or logged; but package
+	// fmt shows it if it prints a struct with the options in an unexported field.
 	Password string
 	// Thumbprint names the certificate that is registered for the key, in base64
 	// or hexadecimal, SHA-1 or SHA-256 by its length. It is needed for a key
@@ -114,6 +116,7 @@ func NewLegacyKey(clientID string, key []byte, opts *CertificateOptions) (Creden
 
 // A certificate is a credential that signs assertions.
 type certificate struct {
+	shown
 	clientID string
 	id       *keyfile.Identity
 	options  CertificateOptions
@@ -130,7 +133,9 @@ func certificateOptions(o *CertificateOptions) CertificateOptions {
 }
 
 func newCertificate(clientID string, id *keyfile.Identity, o CertificateOptions, code ekm.Code) (Credential, error) {
+	o.Password = "" // it has opened the file
 	c := &certificate{clientID: clientID, id: id, options: o, code: code}
+	c.shown = c.describe
 	if fault := c.fault(time.Now()); fault != nil {
 		return nil, c.unusable("", fault)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/hidden"
 	"github.com/akv-ekm/ekm/internal/wire"
 	"github.com/akv-ekm/ekm/retry"
 )
@@ -51,6 +52,7 @@ type ManagedIdentityOptions struct {
 // Azure ML, Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
 func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 	m := &managed{}
+	m.shown = m.describe
 	if opts != nil {
 		m.options = *opts
 	}
@@ -70,9 +72,10 @@ func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 }
 
 type managed struct {
+	shown
 	options  ManagedIdentityOptions
 	endpoint string
-	header   string // App Service's secret
+	header   hidden.Value[string] // App Service's secret
 	kept     cache
 }
 
@@ -106,7 +109,7 @@ func (m *managed) choose() error {
 		if endpoint == "" || header == "" {
 			return invalid("App Service is chosen, but IDENTITY_ENDPOINT and IDENTITY_HEADER are not set")
 		}
-		m.endpoint, m.header = endpoint, header
+		m.endpoint, m.header = endpoint, hidden.New(header)
 	case Arc:
 		if m.endpoint = endpoint; endpoint == "" {
 			m.endpoint = "http://127.0.0.1:40342/metadata/identity/oauth2/token"
@@ -194,8 +197,9 @@ func (m *managed) request(demand challenge.Challenge) *wire.Request {
 	switch m.options.Source {
 	case AppService:
 		version, resourceID = "2019-08-01", "mi_res_id"
-		r.Header = http.Header{"X-Identity-Header": {m.header}}
-		r.Secrets = []string{m.header}
+		header := m.header.Reveal()
+		r.Header = http.Header{"X-Identity-Header": {header}}
+		r.Secrets = []string{header}
 	case Arc:
 		version = "2020-06-01"
 		r.Header = http.Header{"Metadata": {"true"}}

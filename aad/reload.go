@@ -39,6 +39,7 @@ func NewReloading(load func(context.Context) (Credential, error)) (Credential, e
 		return nil, invalid("the function that loads the credential is nil")
 	}
 	r := &reloading{load: load}
+	r.shown = r.describe
 	_, err := r.reload(context.Background(), challenge.Challenge{})
 	if err != nil {
 		return nil, err
@@ -73,6 +74,7 @@ func refusedIdentity(err error) bool {
 }
 
 type reloading struct {
+	shown
 	load  func(context.Context) (Credential, error)
 	turns turns
 	kept  cache

@@ -30,6 +30,7 @@ type WorkloadIdentityOptions struct {
 // file that cannot be read fails the exchange, with 3304.
 func NewWorkloadIdentity(opts *WorkloadIdentityOptions) (Credential, error) {
 	w := &workload{}
+	w.shown = w.describe
 	if opts != nil {
 		w.options = *opts
 	}
@@ -46,6 +47,7 @@ func NewWorkloadIdentity(opts *WorkloadIdentityOptions) (Credential, error) {
 }
 
 type workload struct {
+	shown
 	options WorkloadIdentityOptions
 	kept    cache
 }

@@ -274,7 +274,7 @@ func TestFiles(t *testing.T) {
 				if want == "" {
 					want = "leaf"
 				}
-				require.Equal(t, testKey(t).Public(), id.Signer.Public(), "key")
+				require.Equal(t, testKey(t).Public(), id.Signer.Reveal().Public(), "key")
 				if c.chain == 0 { // the option is all there is
 					require.Nil(t, id.Leaf)
 					require.Equal(t, option, colons(id.SHA1)+colons(id.SHA256))
@@ -327,7 +327,7 @@ func requireFailure(t *testing.T, err error, code ekm.Code, words, password stri
 func requireConsistent(t testing.TB, id *keyfile.Identity) {
 	t.Helper()
 	digest := sha256.Sum256([]byte(t.Name()))
-	sig, err := id.Signer.Sign(rand.Reader, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256})
+	sig, err := id.Signer.Reveal().Sign(rand.Reader, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256})
 	require.NoError(t, err)
 	pub := id.Public
 	if id.Leaf != nil {

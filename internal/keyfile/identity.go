@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/akv-ekm/ekm/internal/hidden"
 )
 
 // identify joins key with its certificate out of certs (DER), as the thumbprint
@@ -35,7 +37,7 @@ func identify(key crypto.Signer, public *rsa.PublicKey, certs [][]byte, option s
 	}
 	s1, s256 := sha1.Sum(leaf.Raw), sha256.Sum256(leaf.Raw) //nolint:gosec // see thumbprint.go
 	return &Identity{
-		Signer: key, Public: public,
+		Signer: hidden.New(key), Public: public,
 		Leaf: leaf, Chain: chain(leaf, all),
 		SHA1: s1[:], SHA256: s256[:],
 	}, nil
@@ -43,7 +45,7 @@ func identify(key crypto.Signer, public *rsa.PublicKey, certs [][]byte, option s
 
 // bare is a key without a certificate in hand, only its thumbprint.
 func bare(key crypto.Signer, public *rsa.PublicKey, t thumbprint) *Identity {
-	id := &Identity{Signer: key, Public: public}
+	id := &Identity{Signer: hidden.New(key), Public: public}
 	if len(t) == sha256.Size {
 		id.SHA256 = t
 	} else {

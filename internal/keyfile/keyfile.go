@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/hidden"
 )
 
 // MaxSize is the longest file that is looked at, in bytes. Real ones are 1 to
@@ -30,8 +31,8 @@ const MaxSize = 1 << 20
 
 // An Identity is a private key with the certificate that belongs to it.
 type Identity struct {
-	Signer crypto.Signer  // the private key
-	Public *rsa.PublicKey // its public half
+	Signer hidden.Value[crypto.Signer] // the private key
+	Public *rsa.PublicKey              // its public half
 
 	Leaf  *x509.Certificate   // the key's certificate; nil if the file holds a key alone
 	Chain []*x509.Certificate // Leaf, its issuer, and so on as far as the file goes; nil without Leaf

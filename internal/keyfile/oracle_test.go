@@ -33,7 +33,7 @@ func TestAgreesWithGoPKCS12(t *testing.T) {
 		read++
 		id, err := keyfile.PFX(load(t, c.file), c.password, "")
 		require.NoError(t, err, c.file)
-		require.Equal(t, key, id.Signer, c.file)
+		require.Equal(t, key, id.Signer.Reveal(), c.file)
 		require.Subset(t, append(cas, cert), id.Chain, c.file)
 	}
 	require.Greater(t, read, 20)
