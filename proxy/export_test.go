@@ -1,6 +1,10 @@
 package proxy
 
-import "net/url"
+import (
+	"net/url"
+
+	"github.com/akv-ekm/ekm/internal/hidden"
+)
 
 // A Place is one place on a Windows machine, as the registry is read.
 type Place struct{ Name, Server, Bypass, Script string }
@@ -14,7 +18,7 @@ func Windows(places ...Place) *Selector {
 	return settled(windowsPlan(found))
 }
 
-func settled(p *plan, err error) *Selector { return &Selector{plan: p, failure: err} }
+func settled(p *plan, err error) *Selector { return &Selector{plan: hidden.New(p), failure: err} }
 
 // Bypassed reports whether a ProxyOverride has target reached directly.
 func Bypassed(list string, target *url.URL) bool { return parseBypass(list).match(target) }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/hidden"
 )
 
 // A Mode is where the settings come from.
@@ -42,7 +43,9 @@ const (
 	System Mode = "system"
 )
 
-// Settings say which proxy to use. The zero value is the environment's.
+// Settings say which proxy to use. The zero value is the environment's. They do not
+// show user and password where they are printed or logged; but package fmt shows
+// URL if it prints a struct with Settings in an unexported field.
 type Settings struct {
 	Mode Mode
 	// URL is the proxy for Explicit: http, https, socks5 or socks5h, with user
@@ -57,18 +60,18 @@ type Settings struct {
 // A Selector chooses proxies by its Settings. It may be used by many goroutines
 // at once. The zero Selector and a nil one follow the environment.
 type Selector struct {
-	settings Settings
+	settings hidden.Value[Settings] // with a password, as the plan is
 
 	mu      sync.Mutex
-	plan    *plan // nil: to be compiled, if failure is nil too
+	plan    hidden.Value[*plan] // of nil: to be compiled, if failure is nil too
 	failure error
 }
 
 // New makes a Selector. Nothing is read or checked before its first use.
-func New(s Settings) *Selector { return &Selector{settings: s} }
+func New(s Settings) *Selector { return &Selector{settings: hidden.New(s)} }
 
 // Proxy is the proxy for a request to target, or nil for none; it is shared and
-// not to be changed. Its error, of type [*ekm.Error], has the code 3101: the
+// not to be changed. It may hold a password: print its Redacted form. Its error, of type [*ekm.Error], has the code 3101: the
 // settings name no usable proxy. No error holds a password.
 func (s *Selector) Proxy(target *url.URL) (*url.URL, error) {
 	plan, err := s.compiled()
@@ -81,17 +84,6 @@ func (s *Selector) Proxy(target *url.URL) (*url.URL, error) {
 	return nil, &ekm.Error{Code: ekm.ErrorHttpOpenSession, Party: ekm.Proxy, Phase: ekm.PhasePrepare, Err: err}
 }
 
-// String tells in one line what is in force, where it comes from, and what is
-// wrong with it, for logs and diagnosis. It holds no user and no password. It is
-// a first use, if there was none before: the settings are read for it.
-func (s *Selector) String() string {
-	plan, err := s.compiled()
-	if err != nil {
-		return "unusable: " + err.Error()
-	}
-	return plan.String()
-}
-
 // Reload forgets what was read, so that the next use reads the settings anew.
 // Connections that stand keep their proxy. A nil Selector keeps nothing anyway.
 func (s *Selector) Reload() {
@@ -100,7 +92,7 @@ func (s *Selector) Reload() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plan, s.failure = nil, nil
+	s.plan, s.failure = hidden.Value[*plan]{}, nil
 }
 
 // compiled reads the settings at the first use; a failure is kept like a success.
@@ -110,21 +102,27 @@ func (s *Selector) compiled() (*plan, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.plan == nil && s.failure == nil {
-		s.plan, s.failure = s.settings.compile()
+	if s.plan.Reveal() == nil && s.failure == nil {
+		plan, err := s.settings.Reveal().compile()
+		s.plan, s.failure = hidden.New(plan), err
 	}
-	return s.plan, s.failure
+	return s.plan.Reveal(), s.failure
+}
+
+// mode is s.Mode, or what takes its place where it is empty.
+func (s Settings) mode() Mode {
+	switch {
+	case s.Mode != "":
+		return s.Mode
+	case s.URL != "":
+		return Explicit
+	default:
+		return Environment
+	}
 }
 
 func (s Settings) compile() (*plan, error) {
-	mode := s.Mode
-	if mode == "" {
-		mode = Environment
-		if s.URL != "" {
-			mode = Explicit
-		}
-	}
-	switch mode {
+	switch s.mode() {
 	case None:
 		return directPlan("none"), nil
 	case Environment:
