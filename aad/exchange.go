@@ -70,6 +70,7 @@ func newExchange(o *Options) *exchange {
 		}
 		x.direct.Transport, x.direct.Own = wire.NewTransport(nil, near, o.Wire), true
 	}
+	x.client.Transport, x.direct.Transport = wire.Hide(x.client.Transport), wire.Hide(x.direct.Transport)
 	return x
 }
 

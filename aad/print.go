@@ -105,4 +105,4 @@ func (o CertificateOptions) GobEncode() ([]byte, error) {
 }
 
 // String tells whose tokens they are.
-func (t *Tokens) String() string { return fmt.Sprintf("aad.Tokens(%v)", t.credential) }
+func (t *Tokens) String() string { return fmt.Sprintf("tokens of %v", t.credential) }

@@ -166,12 +166,13 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	}
 	timeouts, limits := wire.Timeouts(opts.Timeouts), c.opts.Limits.exchange()
 	transport := opts.Transport
+	c.opts.Transport = nil // it is kept out of sight
 	if transport == nil {
 		transport = wire.NewTransport(c.opts.Proxy.Proxy, timeouts, limits)
 	}
 	agent := fmt.Sprintf("akv-ekm/%s (%s; %s)", Version, runtime.Version(), runtime.GOOS)
 	c.wire = &wire.Client{
-		Transport: transport, Own: opts.Transport == nil, Gate: c.opts.Gate,
+		Transport: wire.Hide(transport), Own: opts.Transport == nil, Gate: c.opts.Gate,
 		Limits: limits, Timeouts: timeouts, UserAgent: agent, Logger: opts.Logger,
 	}
 	c.tokens = aad.NewTokens(cred, &aad.Options{
@@ -180,6 +181,11 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 		MaxURL: c.opts.Limits.URL, MaxRequest: c.opts.Limits.Request, MaxReply: c.opts.Limits.Token, Wire: limits,
 	})
 	return c, nil
+}
+
+// String tells which vault the client is for and with which credential.
+func (c *Client) String() string {
+	return fmt.Sprintf("akv.Client(%s, with %v)", c.host, c.tokens)
 }
 
 // Close ends what the client does in the background and closes all connections of

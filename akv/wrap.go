@@ -22,6 +22,12 @@ const (
 )
 
 // A Result is what wrapping or unwrapping gives.
+//
+// Printed with any verb or logged, it shows KeyID and how long Value is. It cannot
+// be encoded as JSON, XML, text or gob, since a wrapped key that is left out of what
+// is stored is lost: store KeyID and Value themselves. What Go does not let a type
+// prevent is that package fmt prints Value in a struct with a Result in an unexported
+// field.
 type Result struct {
 	// KeyID is the URL of the key version that did it. Keep it with a wrapped
 	// key: after a rotation the newest version is another one.

@@ -20,6 +20,9 @@ package hidden
 import (
 	"fmt"
 	"io"
+	"time"
+
+	"github.com/akv-ekm/ekm"
 )
 
 // A Value holds a T that only Reveal gives away. The zero Value holds the zero T.
@@ -45,8 +48,11 @@ func (v Value[T]) Reveal() T {
 func Format(f fmt.State, text string) { _, _ = io.WriteString(f, text) }
 
 // Unstorable returns the error of encoding a value of the type called name for
-// storage. A description in place of a secret does for a log, but whoever reads it
-// back would take it for the secret.
+// storage: 3 (SCPErrNotSupported). A description in place of a secret does for a log,
+// but whoever reads it back would take it for the secret.
 func Unstorable(name string) error {
-	return fmt.Errorf("%s cannot be encoded: it holds a secret, which the encoding would lose", name)
+	return &ekm.Error{
+		Code: ekm.SCPErrNotSupported, Party: ekm.Local, Time: time.Now(),
+		Err: fmt.Errorf("%s is not encoded, since it holds a secret: encode its parts where that is what you want", name),
+	}
 }

@@ -42,7 +42,7 @@ func (c *Client) tidy() {
 // closeIdle does nothing while there are exchanges: net/http takes a connection for
 // idle that it has just made for one. The last of them will look again.
 func (c *Client) closeIdle() {
-	if t, ok := c.Transport.(interface{ CloseIdleConnections() }); ok && c.inFlight.Load() == 0 {
+	if t, ok := c.transport().(interface{ CloseIdleConnections() }); ok && c.inFlight.Load() == 0 {
 		t.CloseIdleConnections()
 	}
 }

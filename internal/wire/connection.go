@@ -71,7 +71,7 @@ func (x *exchange) connectedTo(c net.Conn) {
 // direct reports that connections which our dialer did not make lead to the party
 // itself.
 func (c *Client) direct() bool {
-	t, ok := c.Transport.(*http.Transport)
+	t, ok := c.transport().(*http.Transport)
 	return ok && t.Proxy == nil
 }
 

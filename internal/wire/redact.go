@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/akv-ekm/ekm/internal/b64"
+	"github.com/akv-ekm/ekm/internal/hidden"
 )
 
 // Clean makes text that a server wrote fit for an error or a log: at most max
@@ -177,20 +178,43 @@ func (r *Request) Redact(err error) error {
 func (r *Request) redacted(err error) error {
 	const limit = 1 << 10
 	if clean := r.Clean(err.Error(), limit); clean != err.Error() {
-		return &cleaned{clean, err}
+		return &cleaned{clean, r.harmless(err), hidden.New(err)}
 	}
 	return err
 }
 
-// cleaned has the clean text, and the error itself only for errors.Is and As.
+// harmless lists the errors in err's tree whose texts hold no secret, each with
+// what it wraps.
+func (r *Request) harmless(err error) []error {
+	text := err.Error()
+	if !strings.Contains(r.Clean(text, len(text)+len(redaction)), redaction) {
+		return []error{err}
+	}
+	var found []error
+	switch outer := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := outer.Unwrap(); inner != nil {
+			found = r.harmless(inner)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range outer.Unwrap() {
+			found = append(found, r.harmless(inner)...)
+		}
+	}
+	return found
+}
+
+// cleaned has the clean text, and those of the causes that hold no secret. errors.Is
+// finds the others too, but errors.As does not: a caller would print what it got.
 type cleaned struct {
-	text string
-	err  error
+	text   string
+	causes []error
+	whole  hidden.Value[error]
 }
 
 func (c *cleaned) Error() string        { return c.text }
-func (c *cleaned) Is(target error) bool { return errors.Is(c.err, target) }
-func (c *cleaned) As(target any) bool   { return errors.As(c.err, target) }
+func (c *cleaned) Unwrap() []error      { return c.causes }
+func (c *cleaned) Is(target error) bool { return errors.Is(c.whole.Reveal(), target) }
 
 func hostOf(address string) string {
 	u, err := url.Parse(address)

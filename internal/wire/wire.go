@@ -122,7 +122,7 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 	// A round tripper without trace hooks may have sent the request or not, and
 	// what is not known must count as sent; hooks begin with dialing.
 	x.enter(ekm.PhaseWrite)
-	resp, err := c.Transport.RoundTrip(req)
+	resp, err := c.transport().RoundTrip(req)
 	if err != nil {
 		return nil, because(ctx, err)
 	}
