@@ -28,7 +28,7 @@ const root = "../.."
 func libraries() []string {
 	return []string{
 		".", "akv", "aad", "challenge", "jwk", "retry", "proxy",
-		"internal/wire", "internal/flight", "internal/keyfile", "internal/b64",
+		"internal/wire", "internal/flight", "internal/keyfile", "internal/b64", "internal/hidden",
 	}
 }
 
@@ -317,7 +317,7 @@ func declared(decl ast.Decl) string {
 // TestAllLibrariesAreRead: a package that is added is read too.
 func TestAllLibrariesAreRead(t *testing.T) {
 	// Not the library: its opposite, its tests, its examples, other modules.
-	others := []string{"internal/fakevault", "internal/nettest", "internal/matrix", "examples", "interop", "bench", "tools", "docs"}
+	others := []string{"internal/fakevault", "internal/nettest", "internal/matrix", "internal/soak", "examples", "interop", "bench", "tools", "docs"}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
