@@ -9,16 +9,26 @@ import (
 	"strings"
 )
 
-var errLineBreak = errors.New("line break in base64")
+var (
+	errLineBreak = errors.New("line break in base64")
 
-// Decode decodes s. Unlike encoding/base64 it does not pass over line breaks.
+	unpadded = base64.RawURLEncoding.Strict()
+	padded   = base64.URLEncoding.Strict()
+)
+
+// Decode decodes s. It accepts only what an encoder writes: no line breaks, which
+// encoding/base64 passes over; padding that completes the last group, or none; and
+// no bits set behind the last byte. So "=" is not an encoding of nothing, and no
+// two texts of one alphabet and padding mean the same bytes.
 func Decode(s string) ([]byte, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, errLineBreak
 	}
-	s = strings.TrimRight(s, "=")
 	if strings.ContainsAny(s, "+/") {
 		s = strings.NewReplacer("+", "-", "/", "_").Replace(s)
 	}
-	return base64.RawURLEncoding.DecodeString(s)
+	if strings.HasSuffix(s, "=") {
+		return padded.DecodeString(s)
+	}
+	return unpadded.DecodeString(s)
 }

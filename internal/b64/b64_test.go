@@ -26,6 +26,17 @@ func TestDecode(t *testing.T) {
 		{"YXJl cGE", "", false, ""},
 		{"Y", "", false, "no such length"},
 		{"YX=J", "", false, "padding inside"},
+		{"=", "", false, "padding of nothing is not an encoding of nothing"},
+		{"==", "", false, ""},
+		{"====", "", false, ""},
+		{"Y===", "", false, "no such length"},
+		{"YQ=", "", false, "padding that does not complete the group"},
+		{"YQ===", "", false, "too much padding"},
+		{"YXJl=", "", false, "padding behind a complete group"},
+		{"YQ", "a", true, ""},
+		{"YR", "", false, "bits behind the last byte: an encoder writes YQ"},
+		{"YR==", "", false, "the same, padded"},
+		{"YWJ", "", false, "the same behind two bytes: an encoder writes YWI"},
 	} {
 		got, err := b64.Decode(c.in)
 		assert.Equal(t, c.ok, err == nil, "%q: %s", c.in, c.why)
