@@ -11,6 +11,7 @@ import (
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/internal/b64"
+	"github.com/akv-ekm/ekm/internal/strictjson"
 	"github.com/akv-ekm/ekm/jwk"
 )
 
@@ -25,7 +26,8 @@ type KeyItem = jwk.Item
 //
 // Codes of its own: 3400 to 3412; 3112 if there is no such key, 3113 without
 // the permission; 3 (SCPErrNotSupported) for kinds and sizes of keys that
-// package jwk does not know.
+// package jwk does not know. 3412 is also for an answer about another key, or
+// about one of another vault, see [Options.IDHost].
 func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error) {
 	path, err := opGetKey().versionPath(name, version, "")
 	if err != nil {
@@ -55,7 +57,7 @@ func (c *Client) key(ctx context.Context, op operation, path, name, version stri
 	if err != nil {
 		return nil, err
 	}
-	key, err := jwk.ParseNamed(bundle, name, version)
+	key, err := k.asked().Parse(bundle)
 	if err != nil {
 		return nil, k.explain(err)
 	}
@@ -67,7 +69,7 @@ func (c *Client) key(ctx context.Context, op operation, path, name, version stri
 // zero KeyItem. Codes of its own: 3400 to 3406 and 3412, and 3102 if a page's
 // link to the next one leads away from the vault.
 func (c *Client) Keys(ctx context.Context) iter.Seq2[KeyItem, error] {
-	return c.list(ctx, opListKeys(), "/keys")
+	return c.list(ctx, opListKeys(), "/keys", "")
 }
 
 // KeyVersions lists the versions of a key like [Client.Keys].
@@ -76,14 +78,15 @@ func (c *Client) KeyVersions(ctx context.Context, name string) iter.Seq2[KeyItem
 	if err != nil {
 		return func(yield func(KeyItem, error) bool) { yield(KeyItem{}, err) }
 	}
-	return c.list(ctx, opKeyVersions(), path)
+	return c.list(ctx, opKeyVersions(), path, name)
 }
 
-func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[KeyItem, error] {
+// list yields the keys of the vault, or the versions of the key name.
+func (c *Client) list(ctx context.Context, op operation, path, name string) iter.Seq2[KeyItem, error] {
 	return func(yield func(KeyItem, error) bool) {
 		next := ""
 		for empty := 0; ; {
-			page, err := c.page(ctx, op, path, next)
+			page, err := c.page(ctx, op, path, name, next)
 			if err == nil && page.Next != "" && page.Next == next {
 				err = c.unending(op, "the vault's page links to itself")
 			}
@@ -122,28 +125,23 @@ func (c *Client) unending(op operation, why string) error {
 	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Host: c.host, Time: time.Now(), Err: errors.New(why)}
 }
 
-// page gets one page: the first, or the one that next links to, verbatim. The
-// exchange sends nothing to any host but the vault's own, wherever next leads.
-func (c *Client) page(ctx context.Context, op operation, path, next string) (jwk.Page, error) {
-	k, err := c.start(op, path, next)
+// page gets one page: the first, or the one that next links to, verbatim but for
+// the host, where [Options.IDHost] is another name of the vault's. The exchange sends nothing to any host but the vault's own, wherever next leads.
+func (c *Client) page(ctx context.Context, op operation, path, name, next string) (jwk.Page, error) {
+	k, err := c.start(op, path, c.reached(next))
 	if err != nil {
 		return jwk.Page{}, err
 	}
+	k.key = name
 	body, err := k.do(ctx)
 	if err != nil {
 		return jwk.Page{}, err
 	}
-	page, err := jwk.ParsePage(body)
+	page, err := k.asked().ParsePage(body)
 	if err != nil {
 		return jwk.Page{}, k.explain(err)
 	}
 	return page, nil
-}
-
-// wireValue is the request and the reply that carry bytes in base64url.
-type wireValue struct {
-	KID   string `json:"kid"`
-	Value string `json:"value"`
 }
 
 // BackupKey backs up all versions of a key into a blob that only the service can
@@ -183,33 +181,58 @@ func (c *Client) RestoreKey(ctx context.Context, backup []byte) (*Key, error) {
 // value reads a reply that carries bytes, and who made them.
 func (k *call) value(body []byte) (kid string, value []byte, err error) {
 	codes := k.family.codes()
-	var w wireValue
-	err = json.Unmarshal(body, &w)
-	mistyped, ok := errors.AsType[*json.UnmarshalTypeError](err)
-	if err != nil && !(ok && mistyped.Field != "") {
+	var rawKID, rawValue json.RawMessage
+	err = strictjson.Object(body, func(name []byte) any {
+		switch string(name) {
+		case "kid":
+			return &rawKID
+		case "value":
+			return &rawValue
+		}
+		return nil
+	})
+	if err != nil {
 		return "", nil, k.undecodable(codes.json, "the reply is not the JSON that was expected")
 	}
-	why := ""
+	kid, text := strictjson.Text(rawKID), strictjson.Text(rawValue)
+	// Padding alone is no value. The last step of each family finds that: for a
+	// backup decoding, for the others the reply's members.
+	empty := strings.Trim(text, "=") == ""
+	value, err = b64.Decode(text)
+	if err != nil && (!empty || k.family == backupFamily) {
+		return "", nil, k.undecodable(codes.decode, "the reply's value is not base64url")
+	}
+	why := k.wrongLength(len(value))
 	switch {
-	case err != nil || w.Value == "":
+	case empty:
 		why = "the reply has no value"
-	case k.family != backupFamily && !k.names(w.KID):
-		why = "another key, or another version, than the one asked for has done it" // or nobody knows which
+	case k.family != backupFamily && !k.asked().Names(kid):
+		// Or nobody knows which.
+		why = "another key, or another version, or a key of another vault, than the one asked for has done it"
 	}
 	if why != "" {
 		return "", nil, k.undecodable(codes.member, why)
 	}
-	if value, err = b64.Decode(w.Value); err != nil {
-		return "", nil, k.undecodable(codes.decode, "the reply's value is not base64url")
-	}
-	return w.KID, value, nil
+	return kid, value, nil
 }
 
-// names reports whether kid is an id of the key, and version, that was asked. The
-// vault's own name in it may be another one than it was reached by.
-func (k *call) names(kid string) bool {
-	_, name, version, ok := jwk.SplitID(kid)
-	return ok && version != "" && strings.EqualFold(name, k.key) && (k.version == "" || strings.EqualFold(version, k.version))
+// wrongLength says why a value of n bytes cannot be the result; "" if it can.
+// Every algorithm of ours adds to what it wraps. A value that does not show that
+// may be the very bytes that were sent, which a caller would store as wrapped.
+func (k *call) wrongLength(n int) string {
+	sent := base64.RawURLEncoding.DecodedLen(len(k.secret))
+	switch {
+	case k.family == wrapFamily && n <= sent:
+		return "the reply's value is not longer than the key that was to be wrapped"
+	case k.family == unwrapFamily && n >= sent:
+		return "the reply's value is not shorter than the wrapped key that was sent"
+	}
+	return ""
+}
+
+// asked is what the reply must be about.
+func (k *call) asked() jwk.Asked {
+	return jwk.Asked{Hosts: k.client.hosts, Name: k.key, Version: k.version}
 }
 
 // undecodable is an answer of the vault's that makes no sense. Its text is ours:

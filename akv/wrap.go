@@ -23,8 +23,9 @@ const (
 
 // A Result is what wrapping or unwrapping gives.
 type Result struct {
-	// KeyID is the URL of the key version that did it. Keep it with a wrapped
-	// key: after a rotation the newest version is another one.
+	// KeyID is the URL of the key version that did it, a version of the key asked
+	// for in this client's vault, see [Options.IDHost]. Keep it with a wrapped key:
+	// after a rotation the newest version is another one.
 	KeyID string
 	// Value is the wrapped key, or the key itself.
 	Value []byte

@@ -134,6 +134,14 @@ func TestParseErrors(t *testing.T) {
 		{"array", `[]`, ekm.ErrorGetKeyByNameJsonParser},
 		{"cut", rsaKey(nRSA, "AQAB")[:100], ekm.ErrorGetKeyByNameJsonParser},
 		{"time out of range", `{"attributes":{"exp":1e30}}`, ekm.ErrorGetKeyByNameJsonParser},
+		{"two keys", `{"key":{"kid":"` + kid + `"},"key":{"kid":"` + kid + `"}}`, ekm.ErrorGetKeyByNameJsonParser},
+		{"two states", `{"attributes":{"enabled":false,"enabled":true}}`, ekm.ErrorGetKeyByNameJsonParser},
+		{"two tags of one name", `{"tags":{"a":"b","a":"c"}}`, ekm.ErrorGetKeyByNameJsonParser},
+		{"bytes that are not UTF-8", "{\"tags\":{\"a\":\"\xff\"}}", ekm.ErrorGetKeyByNameJsonParser},
+		{"something behind it", rsaKey(nRSA, "AQAB") + "{}", ekm.ErrorGetKeyByNameJsonParser},
+		{"two moduli", bundle(`"kty":"RSA","n":"` + nRSA + `","e":"AQAB","n":"` + nHSM + `"`), ekm.ErrorGetKeyByNameExtractKeyNode},
+		{"KID", `{"key":{"KID":"` + kid + `"}}`, ekm.ErrorGetKeyByNameExtractKeyId},
+		{"kid without version", `{"key":{"kid":"https://fakevault/keys/k"}}`, ekm.ErrorGetKeyByNameExtractKeyUri},
 		{"no key", `{}`, ekm.ErrorGetKeyByNameExtractKeyNode},
 		{"null key", `{"key":null}`, ekm.ErrorGetKeyByNameExtractKeyNode},
 		{"key is a list", `{"key":[]}`, ekm.ErrorGetKeyByNameExtractKeyNode},
@@ -176,6 +184,17 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+// A member of another case is another member, and a tag may have any name.
+func TestNamesAreExact(t *testing.T) {
+	k, err := jwk.Parse([]byte(`{"Key":5,"key":{"kid":"` + kid + `","KID":"https://evil/keys/k/1","kty":"RSA","n":"` + nRSA + `","N":"AQAB","e":"AQAB"},
+		"attributes":{"enabled":false,"Enabled":true},"tags":{"kid":"a","KID":"b"}}`))
+	require.NoError(t, err)
+	assert.Equal(t, kid, k.ID)
+	assert.False(t, k.Enabled)
+	assert.Equal(t, 2048, k.Bits)
+	assert.Equal(t, map[string]string{"kid": "a", "KID": "b"}, k.Tags)
+}
+
 func TestKID(t *testing.T) {
 	for in, want := range map[string][3]string{
 		"https://V.vault.azure.net:443/keys/k/1": {"v.vault.azure.net", "k", "1"},
@@ -192,6 +211,33 @@ func TestKID(t *testing.T) {
 		"https://u:p@h/keys/k/1":                 {},
 		"https://h/deletedkeys/k":                {},
 		"https://h/keys/a%2fb/1":                 {},
+		"HTTPS://H/Keys/a-B/1":                   {"h", "a-B", "1"},
+		"https://[::1]:8443/keys/k/1":            {"[::1]:8443", "k", "1"},
+		"https://h/keys/k/":                      {"h", "k", ""},
+		"https://h/Keys/k/1":                {}, // the Kelvin sign
+		"https://h/keys/K/1":                {},
+		"https://h/keys/k/..":                    {},
+		"https://h/keys/../1":                    {},
+		"https://h/keys/k/1?":                    {},
+		"https://h/keys/k/1#":                    {},
+		"https://h//keys/k/1":                    {},
+		"https://h:/keys/k/1":                    {},
+		"https://h:x/keys/k/1":                   {},
+		"https://[::1/keys/k/1":                  {},
+		"https://:443/keys/k/1":                  {},
+		"https://@h/keys/k/1":                    {},
+		"https://h%2e/keys/k/1":                  {},
+		"https://b\u00fccher/keys/k/1":           {},
+		"https://h/keys/k/\u0000":                {},
+		"https://h/keys/k/\u001b":                {},
+		"https://h/keys/k/1\u202e":               {},
+		"https://h/keys/k 1/1":                   {},
+		"https://h/keys/k_1/1":                   {},
+
+		"https://h/keys/" + strings.Repeat("k", 127) + "/" + strings.Repeat("1", 127): {"h", strings.Repeat("k", 127), strings.Repeat("1", 127)},
+		"https://h/keys/" + strings.Repeat("k", 128) + "/1":                           {},
+		"https://h/keys/k/" + strings.Repeat("1", 128):                                {},
+		"https://" + strings.Repeat("h", 260) + "/keys/k/1":                           {},
 	} {
 		p, err := jwk.ParsePage([]byte(`{"value":[{"kid":"` + in + `"}]}`))
 		if want[0] == "" {
@@ -257,8 +303,17 @@ func ExampleParse() {
 	// Output: k EC 256 *ecdsa.PublicKey <nil>
 }
 
-func ExampleParseNamed() {
-	_, err := jwk.ParseNamed([]byte(ecKey("P-256", x256, y256)), "other", "")
+func ExampleAsked() {
+	asked := jwk.Asked{Hosts: []string{"contoso.vault.azure.net"}, Name: "tde"}
+	fmt.Println(asked.Names("https://contoso.vault.azure.net/keys/tde/3e5c4aa19d2744478afee432a5088da4"))
+	fmt.Println(asked.Names("https://evil.vault.azure.net/keys/tde/3e5c4aa19d2744478afee432a5088da4"))
+	// Output:
+	// true
+	// false
+}
+
+func ExampleAsked_Parse() {
+	_, err := jwk.Asked{Name: "other"}.Parse([]byte(ecKey("P-256", x256, y256)))
 	fmt.Println(errors.Is(err, ekm.ErrorGetKeyByNameExtractKeyUri))
 	// Output: true
 }

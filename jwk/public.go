@@ -11,6 +11,7 @@ import (
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/internal/b64"
+	"github.com/akv-ekm/ekm/internal/strictjson"
 )
 
 // Secp256k1 is a public key on the curve that Key Vault calls P-256K (SEC 2,
@@ -34,17 +35,17 @@ func (k *Key) setPublic(w wireKey) error {
 		return fail(ekm.SCPErrNotSupported, "keys of type %.40q, curve %.40q, are not supported", k.Type, k.Curve)
 	}
 
-	if text(raw[0]) == "" {
+	if strictjson.Text(raw[0]) == "" {
 		return fail(ekm.ErrorGetKeyByNameExtractKeyN, "the key has no %s", names[0])
 	}
-	a, ok := number(text(raw[0]))
+	a, ok := number(strictjson.Text(raw[0]))
 	if !ok || !ec && a.Bit(0) == 0 {
 		return fail(ekm.ErrorGetKeyByNameBase64DecodeN, "the key's %s is not base64url of such a number", names[0])
 	}
-	if text(raw[1]) == "" {
+	if strictjson.Text(raw[1]) == "" {
 		return fail(ekm.ErrorGetKeyByNameExtractKeyE, "the key has no %s", names[1])
 	}
-	b, ok := number(text(raw[1]))
+	b, ok := number(strictjson.Text(raw[1]))
 	if ok {
 		k.Public, k.Bits, ok = build(a, b)
 	}

@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/strictjson"
 )
 
 // The shapes on the wire: Key Vault REST reference, KeyBundle, KeyItem,
@@ -16,43 +15,148 @@ import (
 // "absent" and "of the wrong type" are told apart from "no JSON".
 
 type wireBundle struct {
-	Key json.RawMessage `json:"key"`
+	Key json.RawMessage
 	wireItem
 }
 
+func (w *wireBundle) read(data []byte) error {
+	return strictjson.Object(data, func(name []byte) any {
+		if string(name) == "key" {
+			return &w.Key
+		}
+		return w.member(name)
+	})
+}
+
 type wireItem struct {
-	KID        json.RawMessage   `json:"kid"`
-	Attributes wireAttributes    `json:"attributes"`
-	Tags       map[string]string `json:"tags"`
-	Managed    bool              `json:"managed"`
+	KID        json.RawMessage
+	Attributes wireAttributes
+	Tags       wireTags
+	Managed    bool
+}
+
+func (w *wireItem) UnmarshalJSON(data []byte) error { return strictjson.Object(data, w.member) }
+
+func (w *wireItem) member(name []byte) any {
+	switch string(name) {
+	case "kid":
+		return &w.KID
+	case "attributes":
+		return &w.Attributes
+	case "tags":
+		return &w.Tags
+	case "managed":
+		return &w.Managed
+	}
+	return nil
 }
 
 type wireAttributes struct {
-	Enabled         bool     `json:"enabled"`
-	NotBefore       unixTime `json:"nbf"`
-	Expires         unixTime `json:"exp"`
-	Created         unixTime `json:"created"`
-	Updated         unixTime `json:"updated"`
-	RecoveryLevel   string   `json:"recoveryLevel"`
-	RecoverableDays int      `json:"recoverableDays"`
-	Exportable      bool     `json:"exportable"`
-	HSMPlatform     string   `json:"hsmPlatform"`
+	Enabled         bool
+	NotBefore       unixTime
+	Expires         unixTime
+	Created         unixTime
+	Updated         unixTime
+	RecoveryLevel   string
+	RecoverableDays int
+	Exportable      bool
+	HSMPlatform     string
+}
+
+func (w *wireAttributes) UnmarshalJSON(data []byte) error {
+	return strictjson.Object(data, func(name []byte) any {
+		switch string(name) {
+		case "enabled":
+			return &w.Enabled
+		case "nbf":
+			return &w.NotBefore
+		case "exp":
+			return &w.Expires
+		case "created":
+			return &w.Created
+		case "updated":
+			return &w.Updated
+		case "recoveryLevel":
+			return &w.RecoveryLevel
+		case "recoverableDays":
+			return &w.RecoverableDays
+		case "exportable":
+			return &w.Exportable
+		case "hsmPlatform":
+			return &w.HSMPlatform
+		}
+		return nil
+	})
+}
+
+type wireTags map[string]string
+
+func (w *wireTags) UnmarshalJSON(data []byte) error {
+	values := make(map[string]*string)
+	err := strictjson.Object(data, func(name []byte) any {
+		value := new(string)
+		values[string(name)] = value
+		return value
+	})
+	if err != nil || !isObject(data) {
+		return err
+	}
+	*w = make(wireTags, len(values))
+	for name, value := range values {
+		(*w)[name] = *value
+	}
+	return nil
 }
 
 type wireKey struct {
-	KID json.RawMessage `json:"kid"`
-	KTY json.RawMessage `json:"kty"`
-	CRV json.RawMessage `json:"crv"`
-	Ops []string        `json:"key_ops"`
-	N   json.RawMessage `json:"n"`
-	E   json.RawMessage `json:"e"`
-	X   json.RawMessage `json:"x"`
-	Y   json.RawMessage `json:"y"`
+	KID, KTY, CRV json.RawMessage
+	N, E, X, Y    json.RawMessage
+	Ops           []string
+}
+
+func (w *wireKey) read(data []byte) error {
+	return strictjson.Object(data, func(name []byte) any {
+		switch string(name) {
+		case "kid":
+			return &w.KID
+		case "kty":
+			return &w.KTY
+		case "crv":
+			return &w.CRV
+		case "key_ops":
+			return &w.Ops
+		case "n":
+			return &w.N
+		case "e":
+			return &w.E
+		case "x":
+			return &w.X
+		case "y":
+			return &w.Y
+		}
+		return nil
+	})
 }
 
 type wirePage struct {
-	Value    *[]wireItem `json:"value"`
-	NextLink string      `json:"nextLink"`
+	Value    *[]wireItem
+	NextLink string
+}
+
+func (w *wirePage) read(data []byte) error {
+	err := strictjson.Object(data, func(name []byte) any {
+		switch string(name) {
+		case "value":
+			return &w.Value
+		case "nextLink":
+			return &w.NextLink
+		}
+		return nil
+	})
+	if err == nil && w.Value == nil {
+		return errors.New("no list in it")
+	}
+	return err
 }
 
 // A unixTime is a time in seconds since 1970, as the attributes have it.
@@ -72,28 +176,30 @@ func (t *unixTime) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// decode reads JSON of a known shape; a page must have its value member.
-func decode(data []byte, shape any) error {
-	err := json.Unmarshal(data, shape)
-	if page, ok := shape.(*wirePage); ok && err == nil && page.Value == nil {
-		err = errors.New("no list in it")
-	}
-	if err != nil {
+// A shape is an object of the wire that reads itself.
+type shape interface{ read(data []byte) error }
+
+func decode(data []byte, into shape) error {
+	if err := into.read(data); err != nil {
 		return fail(ekm.ErrorGetKeyByNameJsonParser, "the reply is not the JSON that was expected: %w", err)
 	}
 	return nil
 }
 
-// item converts, with the kid that is inside or beside the key; name and version
-// are those that it must have, unless they are empty.
-func (w wireItem) item(kid json.RawMessage, wantName, wantVersion string) (Item, error) {
-	id := text(kid)
+// item converts, with the kid that is inside or beside the key. versioned says
+// that the kid must have a version.
+func (w wireItem) item(kid json.RawMessage, asked Asked, versioned bool) (Item, error) {
+	id := strictjson.Text(kid)
 	if id == "" {
 		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyId, "the key has no kid")
 	}
 	vault, name, version, ok := SplitID(id)
-	if !ok || wantName != "" && !strings.EqualFold(name, wantName) || wantVersion != "" && !strings.EqualFold(version, wantVersion) {
-		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyUri, "the kid %.200q is not the URL of a key, or not of the one asked for", id)
+	why := asked.differs(vault, name, version)
+	if !ok || versioned && version == "" {
+		why = "is not the URL of a key"
+	}
+	if why != "" {
+		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyUri, "the kid %.200q %s", id, why)
 	}
 	a := w.Attributes
 	return Item{
@@ -107,33 +213,6 @@ func (w wireItem) item(kid json.RawMessage, wantName, wantVersion string) (Item,
 		},
 		Tags: w.Tags, Managed: w.Managed,
 	}, nil
-}
-
-// SplitID takes a key's URL apart, https://vault/keys/name[/version]: the vault's
-// host in lower case and without the default port, name, and version, which may
-// be empty. It reports false for anything else.
-func SplitID(id string) (vault, name, version string, ok bool) {
-	u, err := url.Parse(id)
-	if err != nil || !strings.EqualFold(u.Scheme, "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", "", "", false
-	}
-	parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
-	if len(parts) == 2 {
-		parts = append(parts, "")
-	}
-	if len(parts) != 3 || !strings.EqualFold(parts[0], "keys") || parts[1] == "" {
-		return "", "", "", false
-	}
-	return strings.TrimSuffix(strings.ToLower(u.Host), ":443"), parts[1], parts[2], true
-}
-
-// text is a member that must be a string; "" if it is absent or something else.
-func text(raw json.RawMessage) string {
-	var s string
-	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
-	return s
 }
 
 func isObject(raw json.RawMessage) bool {
