@@ -214,8 +214,8 @@ func TestKID(t *testing.T) {
 		"HTTPS://H/Keys/a-B/1":                   {"h", "a-B", "1"},
 		"https://[::1]:8443/keys/k/1":            {"[::1]:8443", "k", "1"},
 		"https://h/keys/k/":                      {"h", "k", ""},
-		"https://h/Keys/k/1":                {}, // the Kelvin sign
-		"https://h/keys/K/1":                {},
+		"https://h/Keys/k/1":                     {}, // the Kelvin sign
+		"https://h/keys/K/1":                     {},
 		"https://h/keys/k/..":                    {},
 		"https://h/keys/../1":                    {},
 		"https://h/keys/k/1?":                    {},
@@ -239,7 +239,9 @@ func TestKID(t *testing.T) {
 		"https://h/keys/k/" + strings.Repeat("1", 128):                                {},
 		"https://" + strings.Repeat("h", 260) + "/keys/k/1":                           {},
 	} {
-		p, err := jwk.ParsePage([]byte(`{"value":[{"kid":"` + in + `"}]}`))
+		quoted, err := json.Marshal(in)
+		require.NoError(t, err)
+		p, err := jwk.ParsePage([]byte(`{"value":[{"kid":` + string(quoted) + `}]}`))
 		if want[0] == "" {
 			require.ErrorIs(t, err, ekm.ErrorGetKeyByNameExtractKeyUri, in)
 			continue

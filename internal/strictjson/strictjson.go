@@ -8,6 +8,7 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"unicode/utf8"
@@ -98,42 +99,33 @@ func nameOf(quoted []byte) ([]byte, error) {
 	return []byte(s), err
 }
 
-func plain(quoted []byte) bool {
-	for _, c := range quoted {
-		if c == '\\' {
-			return false
-		}
-	}
-	return true
-}
+func plain(quoted []byte) bool { return bytes.IndexByte(quoted, '\\') < 0 }
 
-// names are those of one object's members.
+// names are those of one object's members. Comparing with all others is quick for
+// the few members of an honest reply, and would not be for a hostile one.
 type names struct {
-	first []string
-	more  map[string]struct{} // once there are many
+	first [16][]byte
+	n     int
+	more  map[string]struct{} // all of them, once first is full
 }
 
-// add reports whether name is new. Comparing with all others is quick for the
-// few members of an honest reply, and would not be for a hostile one.
-func (n *names) add(name []byte) bool {
-	if n.more != nil {
-		if _, ok := n.more[string(name)]; ok {
-			return false
-		}
-		n.more[string(name)] = struct{}{}
-		return true
+// add reports whether name is new.
+func (s *names) add(name []byte) bool {
+	if s.more != nil {
+		_, old := s.more[string(name)]
+		s.more[string(name)] = struct{}{}
+		return !old
 	}
-	const enough = 16
-	for _, s := range n.first {
-		if s == string(name) {
+	for _, old := range s.first[:s.n] {
+		if bytes.Equal(old, name) {
 			return false
 		}
 	}
-	n.first = append(n.first, string(name))
-	if len(n.first) == enough {
-		n.more = make(map[string]struct{}, 2*enough)
-		for _, s := range n.first {
-			n.more[s] = struct{}{}
+	s.first[s.n] = name
+	if s.n++; s.n == len(s.first) {
+		s.more = make(map[string]struct{}, 2*len(s.first))
+		for _, old := range s.first {
+			s.more[string(old)] = struct{}{}
 		}
 	}
 	return true
