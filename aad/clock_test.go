@@ -161,12 +161,12 @@ func TestRefusalEndsWhereverTheClockIsSet(t *testing.T) {
 // Lives and refresh times near zero do not make a token request of each call.
 func TestShortLives(t *testing.T) {
 	for name, reply := range map[string]string{
-		"expires_in 1":           `"expires_in":1`,
-		"expires_in 0.001":       `"expires_in":"0.001"`,
-		"refresh_in 0.001":       `"expires_in":3600,"refresh_in":0.001`,
-		"refresh_in 1":           `"expires_in":3600,"refresh_in":1`,
-		"refresh_in 0":           `"expires_in":3600,"refresh_in":0`,
-		"refresh_in and life 1":  `"expires_in":1,"refresh_in":1`,
+		"expires_in 1":          `"expires_in":1`,
+		"expires_in 0.001":      `"expires_in":"0.001"`,
+		"refresh_in 0.001":      `"expires_in":3600,"refresh_in":0.001`,
+		"refresh_in 1":          `"expires_in":3600,"refresh_in":1`,
+		"refresh_in 0":          `"expires_in":3600,"refresh_in":0`,
+		"refresh_in and life 1": `"expires_in":1,"refresh_in":1`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -1,8 +1,11 @@
 package akv
 
 import (
+	"errors"
 	"net/url"
 	"strings"
+
+	"github.com/akv-ekm/ekm"
 )
 
 // vaultHost is the host of a vault given by name, host or URL, without the
@@ -69,4 +72,40 @@ func (op operation) versionPath(name, version, action string) (string, error) {
 		return "", op.invalid("%q is not the version of a key", version)
 	}
 	return op.keyPath(name, "/"+url.PathEscape(version)+action)
+}
+
+// idHost is Options.IDHost as [vaultHost] has hosts, or "".
+func idHost(option, suffix string) (string, error) {
+	if option == "" {
+		return "", nil
+	}
+	host, err := vaultHost(option, suffix)
+	if e, ok := errors.AsType[*ekm.Error](err); ok {
+		return "", invalid("Options.IDHost: %w", e.Err)
+	}
+	return host, nil
+}
+
+// idHosts are the hosts that a key id may name. The root's dot, which a host may
+// end with for the resolver's sake, is not in ids.
+func idHosts(own, other string) []string {
+	u := url.URL{Host: own}
+	hosts := []string{own}
+	if name, rooted := strings.CutSuffix(u.Hostname(), "."); rooted {
+		hosts[0] = name + strings.TrimPrefix(own, u.Hostname())
+	}
+	if other != "" {
+		hosts = append(hosts, other)
+	}
+	return hosts
+}
+
+// reached is link, a URL that the vault gave, with the client's own host in place
+// of Options.IDHost. Any other link is returned as it is.
+func (c *Client) reached(link string) string {
+	u, err := url.Parse(link)
+	if c.idHost == "" || err != nil || u.Scheme != "https" || u.User != nil || strings.TrimSuffix(strings.ToLower(u.Host), ":443") != c.idHost {
+		return link
+	}
+	return c.base + u.RequestURI()
 }

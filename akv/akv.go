@@ -80,6 +80,16 @@ type Options struct {
 	// VaultSuffix completes a bare vault name: "vault.azure.net" if empty,
 	// "vault.azure.cn", "vault.usgovcloudapi.net", "managedhsm.azure.net", ...
 	VaultSuffix string
+	// IDHost is the host in the vault's key ids, where the client reaches the vault
+	// by another one: by an address, a private name, a local port, a proxy in front
+	// of it. It is a name, host or URL like NewClient's vault: "contoso",
+	// "contoso.vault.azure.net". Ids that name neither this host nor the client's
+	// own are refused, by each operation with its code (3412, 3607, 3707), as
+	// callers keep ids and go back to them. Links to the next page of a list that
+	// lead to IDHost are followed on the client's own host. Empty means that ids
+	// name the host, with its port, that NewClient was given; a private endpoint
+	// needs nothing else, as it is reached under the vault's public name.
+	IDHost string
 
 	// Authority, an https URL with the tenant, and Resource say beforehand what
 	// the vault's challenge would, which saves a request:
@@ -116,8 +126,10 @@ type Timeouts struct {
 
 // A Client does key operations on one vault or managed HSM.
 type Client struct {
-	base   string // "https://host"
-	host   string // without the default port, in lower case
+	base   string   // "https://host"
+	host   string   // without the default port, in lower case
+	idHost string   // Options.IDHost in the same form, or ""
+	hosts  []string // those that a key id may name
 	opts   Options
 	wire   *wire.Client
 	tokens *aad.Tokens
@@ -151,6 +163,10 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	if c.host, err = vaultHost(vault, opts.VaultSuffix); err != nil {
 		return nil, err
 	}
+	if c.idHost, err = idHost(opts.IDHost, opts.VaultSuffix); err != nil {
+		return nil, err
+	}
+	c.hosts = idHosts(c.host, c.idHost)
 	if cred == nil {
 		return nil, invalid("the credential is nil")
 	}

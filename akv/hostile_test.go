@@ -93,34 +93,6 @@ func TestEchoesInOtherPlaces(t *testing.T) {
 	}
 }
 
-// Callers keep the key id to unwrap with later.
-func TestResultNamesTheKeyAsked(t *testing.T) {
-	for _, c := range []struct {
-		kid, version string
-		good         bool
-	}{
-		{"https://contoso.vault.azure.net/keys/tde/1", "", true},
-		{"https://contoso.vault.azure.net/keys/TDE/1", "1", true},
-		{"https://other-name.vault.azure.net/keys/tde/1", "1", true}, // a vault has more names than one
-		{"https://contoso.vault.azure.net/keys/tde/2", "1", false},
-		{"https://contoso.vault.azure.net/keys/other/1", "1", false},
-		{"https://contoso.vault.azure.net/keys/tde", "", false},
-		{"javascript:evil", "", false},
-	} {
-		client := scriptedClient(t, akv.Options{}, func(r *http.Request) *http.Response {
-			return reply(r, 200, fmt.Sprintf(`{"kid":%q,"value":"AAAA"}`, c.kid))
-		})
-		_, err := client.WrapKey(t.Context(), "tde", c.version, akv.RSAOAEP, []byte("key"))
-		if c.good {
-			assert.NoError(t, err, c.kid)
-			continue
-		}
-		assert.ErrorIs(t, err, ekm.ErrorWrapKeyExtractValue, c.kid)
-		_, err = client.UnwrapKey(t.Context(), "tde", c.version, akv.RSAOAEP, []byte("key"))
-		assert.ErrorIs(t, err, ekm.ErrorUnwrapKeyExtractValue, c.kid)
-	}
-}
-
 // A deadline must not hide what the service said.
 func TestDeadlineOnAColdCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

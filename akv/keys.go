@@ -27,7 +27,8 @@ type KeyItem = jwk.Item
 //
 // Codes of its own: 3400 to 3412; 3112 if there is no such key, 3113 without
 // the permission; 3 (SCPErrNotSupported) for kinds and sizes of keys that
-// package jwk does not know.
+// package jwk does not know. 3412 is also for an answer about another key, or
+// about one of another vault, see [Options.IDHost].
 func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error) {
 	path, err := opGetKey().versionPath(name, version, "")
 	if err != nil {
@@ -57,7 +58,7 @@ func (c *Client) key(ctx context.Context, op operation, path, name, version stri
 	if err != nil {
 		return nil, err
 	}
-	key, err := jwk.ParseNamed(bundle, name, version)
+	key, err := k.asked().Parse(bundle)
 	if err != nil {
 		return nil, k.explain(err)
 	}
@@ -70,7 +71,7 @@ func (c *Client) key(ctx context.Context, op operation, path, name, version stri
 // the next one leads away from the vault, and 5 (SCPErrProviderError) if the pages
 // do not end.
 func (c *Client) Keys(ctx context.Context) iter.Seq2[KeyItem, error] {
-	return c.list(ctx, opListKeys(), "/keys")
+	return c.list(ctx, opListKeys(), "/keys", "")
 }
 
 // KeyVersions lists the versions of a key like [Client.Keys].
@@ -79,14 +80,15 @@ func (c *Client) KeyVersions(ctx context.Context, name string) iter.Seq2[KeyItem
 	if err != nil {
 		return func(yield func(KeyItem, error) bool) { yield(KeyItem{}, err) }
 	}
-	return c.list(ctx, opKeyVersions(), path)
+	return c.list(ctx, opKeyVersions(), path, name)
 }
 
-func (c *Client) list(ctx context.Context, op operation, path string) iter.Seq2[KeyItem, error] {
+// list yields the keys of the vault, or the versions of the key name.
+func (c *Client) list(ctx context.Context, op operation, path, name string) iter.Seq2[KeyItem, error] {
 	return func(yield func(KeyItem, error) bool) {
 		links := linked{limit: c.opts.Limits.Pages}
 		for next := ""; ; {
-			page, err := c.page(ctx, op, path, next)
+			page, err := c.page(ctx, op, path, name, next)
 			for _, item := range page.Items {
 				if !yield(item, nil) {
 					return
@@ -152,18 +154,20 @@ func (c *Client) unending(op operation, why string) error {
 	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Host: c.host, Time: time.Now(), Err: errors.New(why)}
 }
 
-// page gets one page: the first, or the one that next links to, verbatim. The
-// exchange sends nothing to any host but the vault's own, wherever next leads.
-func (c *Client) page(ctx context.Context, op operation, path, next string) (jwk.Page, error) {
-	k, err := c.start(op, path, next)
+// page gets one page: the first, or the one that next links to, verbatim but for
+// the host, where [Options.IDHost] is another name of the vault's. The exchange
+// sends nothing to any host but the vault's own, wherever next leads.
+func (c *Client) page(ctx context.Context, op operation, path, name, next string) (jwk.Page, error) {
+	k, err := c.start(op, path, c.reached(next))
 	if err != nil {
 		return jwk.Page{}, err
 	}
+	k.key = name
 	body, err := k.do(ctx)
 	if err != nil {
 		return jwk.Page{}, err
 	}
-	page, err := jwk.ParsePage(body)
+	page, err := k.asked().ParsePage(body)
 	if err != nil {
 		return jwk.Page{}, k.explain(err)
 	}
@@ -219,27 +223,29 @@ func (k *call) value(body []byte) (kid string, value []byte, err error) {
 	if err != nil && !(ok && mistyped.Field != "") {
 		return "", nil, k.undecodable(codes.json, "the reply is not the JSON that was expected")
 	}
+	// Padding alone decodes to nothing. The last step of each family finds that: for
+	// a backup decoding, for the others the reply's members.
+	nothing := strings.Trim(w.Value, "=") == ""
 	why := ""
 	switch {
-	case err != nil || w.Value == "":
+	case err != nil || w.Value == "" || nothing && k.family != backupFamily:
 		why = "the reply has no value"
-	case k.family != backupFamily && !k.names(w.KID):
-		why = "another key, or another version, than the one asked for has done it" // or nobody knows which
+	case k.family != backupFamily && !k.asked().Names(w.KID):
+		// Or nobody knows which.
+		why = "another key, or another version, or a key of another vault, than the one asked for has done it"
 	}
 	if why != "" {
 		return "", nil, k.undecodable(codes.member, why)
 	}
-	if value, err = b64.Decode(w.Value); err != nil {
+	if value, err = b64.Decode(w.Value); err != nil || nothing {
 		return "", nil, k.undecodable(codes.decode, "the reply's value is not base64url")
 	}
 	return w.KID, value, nil
 }
 
-// names reports whether kid is an id of the key, and version, that was asked. The
-// vault's own name in it may be another one than it was reached by.
-func (k *call) names(kid string) bool {
-	_, name, version, ok := jwk.SplitID(kid)
-	return ok && version != "" && strings.EqualFold(name, k.key) && (k.version == "" || strings.EqualFold(version, k.version))
+// asked is what the reply must be about.
+func (k *call) asked() jwk.Asked {
+	return jwk.Asked{Hosts: k.client.hosts, Name: k.key, Version: k.version}
 }
 
 // undecodable is an answer of the vault's that makes no sense. Its text is ours:

@@ -29,8 +29,9 @@ const (
 // prevent is that package fmt prints Value in a struct with a Result in an unexported
 // field.
 type Result struct {
-	// KeyID is the URL of the key version that did it. Keep it with a wrapped
-	// key: after a rotation the newest version is another one.
+	// KeyID is the URL of the key version that did it, a version of the key asked
+	// for in this client's vault, see [Options.IDHost]. Keep it with a wrapped key:
+	// after a rotation the newest version is another one.
 	KeyID string
 	// Value is the wrapped key, or the key itself.
 	Value []byte

@@ -134,6 +134,8 @@ func TestParseErrors(t *testing.T) {
 		{"array", `[]`, ekm.ErrorGetKeyByNameJsonParser},
 		{"cut", rsaKey(nRSA, "AQAB")[:100], ekm.ErrorGetKeyByNameJsonParser},
 		{"time out of range", `{"attributes":{"exp":1e30}}`, ekm.ErrorGetKeyByNameJsonParser},
+		{"something behind it", rsaKey(nRSA, "AQAB") + "{}", ekm.ErrorGetKeyByNameJsonParser},
+		{"kid without version", `{"key":{"kid":"https://fakevault/keys/k"}}`, ekm.ErrorGetKeyByNameExtractKeyUri},
 		{"no key", `{}`, ekm.ErrorGetKeyByNameExtractKeyNode},
 		{"null key", `{"key":null}`, ekm.ErrorGetKeyByNameExtractKeyNode},
 		{"key is a list", `{"key":[]}`, ekm.ErrorGetKeyByNameExtractKeyNode},
@@ -192,8 +194,37 @@ func TestKID(t *testing.T) {
 		"https://u:p@h/keys/k/1":                 {},
 		"https://h/deletedkeys/k":                {},
 		"https://h/keys/a%2fb/1":                 {},
+		"HTTPS://H/Keys/a-B/1":                   {"h", "a-B", "1"},
+		"https://[::1]:8443/keys/k/1":            {"[::1]:8443", "k", "1"},
+		"https://h/keys/k/":                      {"h", "k", ""},
+		"https://h/Keys/k/1":                     {}, // the Kelvin sign
+		"https://h/keys/K/1":                     {},
+		"https://h/keys/k/..":                    {},
+		"https://h/keys/../1":                    {},
+		"https://h/keys/k/1?":                    {},
+		"https://h/keys/k/1#":                    {},
+		"https://h//keys/k/1":                    {},
+		"https://h:/keys/k/1":                    {},
+		"https://h:x/keys/k/1":                   {},
+		"https://[::1/keys/k/1":                  {},
+		"https://:443/keys/k/1":                  {},
+		"https://@h/keys/k/1":                    {},
+		"https://h%2e/keys/k/1":                  {},
+		"https://b\u00fccher/keys/k/1":           {},
+		"https://h/keys/k/\u0000":                {},
+		"https://h/keys/k/\u001b":                {},
+		"https://h/keys/k/1\u202e":               {},
+		"https://h/keys/k 1/1":                   {},
+		"https://h/keys/k_1/1":                   {},
+
+		"https://h/keys/" + strings.Repeat("k", 127) + "/" + strings.Repeat("1", 127): {"h", strings.Repeat("k", 127), strings.Repeat("1", 127)},
+		"https://h/keys/" + strings.Repeat("k", 128) + "/1":                           {},
+		"https://h/keys/k/" + strings.Repeat("1", 128):                                {},
+		"https://" + strings.Repeat("h", 260) + "/keys/k/1":                           {},
 	} {
-		p, err := jwk.ParsePage([]byte(`{"value":[{"kid":"` + in + `"}]}`))
+		quoted, err := json.Marshal(in)
+		require.NoError(t, err)
+		p, err := jwk.ParsePage([]byte(`{"value":[{"kid":` + string(quoted) + `}]}`))
 		if want[0] == "" {
 			require.ErrorIs(t, err, ekm.ErrorGetKeyByNameExtractKeyUri, in)
 			continue
@@ -257,8 +288,17 @@ func ExampleParse() {
 	// Output: k EC 256 *ecdsa.PublicKey <nil>
 }
 
-func ExampleParseNamed() {
-	_, err := jwk.ParseNamed([]byte(ecKey("P-256", x256, y256)), "other", "")
+func ExampleAsked() {
+	asked := jwk.Asked{Hosts: []string{"contoso.vault.azure.net"}, Name: "tde"}
+	fmt.Println(asked.Names("https://contoso.vault.azure.net/keys/tde/3e5c4aa19d2744478afee432a5088da4"))
+	fmt.Println(asked.Names("https://evil.vault.azure.net/keys/tde/3e5c4aa19d2744478afee432a5088da4"))
+	// Output:
+	// true
+	// false
+}
+
+func ExampleAsked_Parse() {
+	_, err := jwk.Asked{Name: "other"}.Parse([]byte(ecKey("P-256", x256, y256)))
 	fmt.Println(errors.Is(err, ekm.ErrorGetKeyByNameExtractKeyUri))
 	// Output: true
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -84,16 +82,20 @@ func decode(data []byte, shape any) error {
 	return nil
 }
 
-// item converts, with the kid that is inside or beside the key; name and version
-// are those that it must have, unless they are empty.
-func (w wireItem) item(kid json.RawMessage, wantName, wantVersion string) (Item, error) {
+// item converts, with the kid that is inside or beside the key. versioned says
+// that the kid must have a version.
+func (w wireItem) item(kid json.RawMessage, asked Asked, versioned bool) (Item, error) {
 	id := text(kid)
 	if id == "" {
 		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyId, "the key has no kid")
 	}
 	vault, name, version, ok := SplitID(id)
-	if !ok || wantName != "" && !strings.EqualFold(name, wantName) || wantVersion != "" && !strings.EqualFold(version, wantVersion) {
-		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyUri, "the kid %.200q is not the URL of a key, or not of the one asked for", id)
+	why := asked.differs(vault, name, version)
+	if !ok || versioned && version == "" {
+		why = "is not the URL of a key"
+	}
+	if why != "" {
+		return Item{}, fail(ekm.ErrorGetKeyByNameExtractKeyUri, "the kid %.200q %s", id, why)
 	}
 	a := w.Attributes
 	return Item{
@@ -107,24 +109,6 @@ func (w wireItem) item(kid json.RawMessage, wantName, wantVersion string) (Item,
 		},
 		Tags: w.Tags, Managed: w.Managed,
 	}, nil
-}
-
-// SplitID takes a key's URL apart, https://vault/keys/name[/version]: the vault's
-// host in lower case and without the default port, name, and version, which may
-// be empty. It reports false for anything else.
-func SplitID(id string) (vault, name, version string, ok bool) {
-	u, err := url.Parse(id)
-	if err != nil || !strings.EqualFold(u.Scheme, "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", "", "", false
-	}
-	parts := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")
-	if len(parts) == 2 {
-		parts = append(parts, "")
-	}
-	if len(parts) != 3 || !strings.EqualFold(parts[0], "keys") || parts[1] == "" {
-		return "", "", "", false
-	}
-	return strings.TrimSuffix(strings.ToLower(u.Host), ":443"), parts[1], parts[2], true
 }
 
 // text is a member that must be a string; "" if it is absent or something else.

@@ -74,7 +74,7 @@ func getKeyScenarios() []scenario {
 		limit: func(l *akv.Limits) *int { return &l.Key },
 	}
 	const kid, kty, e = `"kid":"https://fakevault.vault.azure.net/keys/tde/1"`, `"kty":"RSA"`, `"e":"AQAB"`
-	n := `"n":"` + strings.Repeat("-", 341) + `8"` // 2048 bits, odd
+	n := `"n":"` + strings.Repeat("-", 341) + `w"` // 2048 bits, odd
 	key := func(members ...string) string { return `{"key":{` + strings.Join(members, ",") + `}}` }
 	return append(
 		f.common(),
@@ -89,19 +89,22 @@ func getKeyScenarios() []scenario {
 			key(`"kid":"https://fakevault.vault.azure.net/secrets/tde/1"`, kty, n, e)),
 		f.replying(ekm.ErrorGetKeyByNameExtractKeyUri, "another key than was asked for", "not of the one asked for",
 			key(`"kid":"https://fakevault.vault.azure.net/keys/other/1"`, kty, n, e)),
+		f.replying(ekm.ErrorGetKeyByNameExtractKeyUri, "a key of that name in another vault", "of another vault than the one asked",
+			key(`"kid":"https://other.vault.azure.net/keys/tde/1"`, kty, n, e)),
 		f.replying(ekm.SCPErrNotSupported, "a symmetric key", "not supported", key(kid, `"kty":"oct-HSM"`)),
 	)
 }
 
 func backupScenarios() []scenario {
-	return family{
+	f := family{
 		op: "backupKey", fake: fakevault.OpBackup, run: (*scene).backup,
 		reply: ekm.ErrorBackupKeyOutOfMemoryConvertResponseString,
 		path:  ekm.ErrorBackupKeyOutOfMemoryConcatPath, header: ekm.ErrorBackupKeyOutOfMemoryConcatHeader,
 		empty: ekm.ErrorBackupKeyNoResponse, json: ekm.ErrorBackupKeyJsonParser,
 		member: ekm.ErrorBackupKeyExtractValue, decode: ekm.ErrorBackupKeyBase64DecodeValue,
 		limit: func(l *akv.Limits) *int { return &l.Backup },
-	}.common()
+	}
+	return append(f.common(), f.replying(f.decode, "a value of padding alone", "not base64url", `{"value":"="}`))
 }
 
 func wrapScenarios() []scenario {
@@ -118,6 +121,9 @@ func wrapScenarios() []scenario {
 		f.common(),
 		f.replying(f.member, "a value that another key has wrapped", "another key, or another version",
 			`{"kid":"https://fakevault.vault.azure.net/keys/other/1","value":"AA"}`),
+		f.replying(f.member, "a value that another vault's key has wrapped", "a key of another vault",
+			`{"kid":"https://other.vault.azure.net/keys/tde/1","value":"AA"}`),
+		f.replying(f.member, "a value of padding alone", "no value", `{"kid":"https://fakevault.vault.azure.net/keys/tde/1","value":"="}`),
 		scenario{
 			code: ekm.ErrorWrapKeyBase64EncodeKey, how: "a key to wrap of no bytes", op: f.op, party: ekm.Local, says: "its length is 0",
 			run: func(s *scene) error {
@@ -142,6 +148,9 @@ func unwrapScenarios() []scenario {
 		f.common(),
 		f.replying(f.member, "a key that another key has unwrapped", "another key, or another version",
 			`{"kid":"https://fakevault.vault.azure.net/keys/other/1","value":"AA"}`),
+		f.replying(f.member, "a value of padding alone", "no value", `{"kid":"https://fakevault.vault.azure.net/keys/tde/1","value":"="}`),
+		f.replying(f.member, "a key that another vault's key has unwrapped", "a key of another vault",
+			`{"kid":"https://other.vault.azure.net/keys/tde/1","value":"AA"}`),
 		scenario{
 			code: ekm.ErrorUnwrapKeyBase64EncodeKey, how: "a wrapped key of no bytes", op: f.op, party: ekm.Local, says: "its length is 0",
 			run: func(s *scene) error {
