@@ -121,7 +121,7 @@ func (m *managed) choose() error {
 			return invalid("the Azure Arc agent's endpoint is not on this machine")
 		}
 	default:
-		return invalid("there is no source of managed identities called %.40q", m.options.Source)
+		return invalid("Source is no source of managed identities: there are %s, %s and %s", IMDS, AppService, Arc)
 	}
 	return nil
 }

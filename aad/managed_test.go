@@ -251,7 +251,7 @@ func TestManagedIdentityEnvironment(t *testing.T) {
 		"client and object id":        {nil, &aad.ManagedIdentityOptions{ClientID: "a", ObjectID: "b"}, "", "more than one"},
 		"client and resource id":      {nil, &aad.ManagedIdentityOptions{ClientID: "a", ResourceID: "b"}, "", "more than one"},
 		"all ids":                     {nil, &aad.ManagedIdentityOptions{ClientID: "a", ObjectID: "b", ResourceID: "c"}, "", "more than one"},
-		"unknown source":              {nil, &aad.ManagedIdentityOptions{Source: "imds"}, "", `"imds"`},
+		"unknown source":              {nil, &aad.ManagedIdentityOptions{Source: "imds"}, "", "there are IMDS, App Service and Azure Arc"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			platformEnvironment(t, c.env)

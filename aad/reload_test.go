@@ -445,6 +445,9 @@ func TestReloadingFile(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	_, err = aad.NewReloadingFile(t.TempDir(), parse)
 	assert.ErrorContains(t, err, "no regular file")
+	_, err = aad.NewReloadingFile("hunter22-in-place-of-its-file", parse)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	assert.NotContains(t, err.Error(), "hunter22")
 	_, err = aad.NewReloadingFile(path, nil)
 	assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument)
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -94,22 +95,32 @@ func readToken(path string) (string, error) {
 
 // readFile reads a regular file of at most limit bytes: a pipe could keep its
 // reader for ever.
+//
+// Its errors leave out the path, which may be the token or the secret itself, given
+// where its file's name belongs.
 func readFile(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, withoutPath(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is no regular file")
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, withoutPath(err)
 	}
 	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(text)) > limit {
 		err = fmt.Errorf("it is longer than %d bytes, too long for what it should be", limit)
 	}
-	return text, err
+	return text, withoutPath(err)
+}
+
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("it cannot be read: %w", e.Err)
+	}
+	return err
 }

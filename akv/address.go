@@ -2,6 +2,7 @@ package akv
 
 import (
 	"errors"
+	"net"
 	"net/url"
 	"strings"
 
@@ -11,45 +12,86 @@ import (
 // vaultHost is the host of a vault given by name, host or URL, without the
 // default port and in lower case. The rules for names are those of Microsoft's
 // page "About keys, secrets and certificates".
+//
+// No error quotes the address: it may hold a password, or be SECRET in the wrong
+// place. That one is told by the 32 digits of its client id, which no vault's
+// host has, so that it is not looked up in DNS either.
 func vaultHost(vault, suffix string) (string, error) {
-	if suffix == "" {
-		suffix = "vault.azure.net"
-	}
 	switch {
 	case vault == "":
 		return "", invalid("the vault's address is empty")
+	case clientID(vault):
+		return "", invalid("the vault's address holds a client id, or another 32 hexadecimal digits, which no vault's host does: was SECRET given in its place?")
 	case strings.ContainsAny(vault, " \t\r\n"):
-		return "", invalid("the vault's address %.100q has blanks or line breaks in it", vault)
+		return "", invalid("the vault's address has blanks or line breaks in it")
 	case strings.Contains(vault, "://"):
 		return hostOfURL(vault)
 	case strings.ContainsAny(vault, ".:"):
 		return hostOfURL("https://" + vault)
 	case !vaultName(vault):
-		return "", invalid("%.100q is neither a vault's name (3 to 24 letters, digits and single hyphens), nor its host, nor its https URL", vault)
+		return "", invalid("the vault is given by neither its name (3 to 24 letters, digits and single hyphens), nor its host, nor its https URL")
 	}
-	return hostOfURL("https://" + vault + "." + strings.Trim(suffix, "."))
+	if suffix = strings.Trim(suffix, "."); suffix == "" {
+		suffix = "vault.azure.net"
+	}
+	if clientID(suffix) || !hostName(suffix) {
+		return "", invalid("Options.VaultSuffix is not a domain such as vault.azure.net")
+	}
+	return strings.ToLower(vault + "." + suffix), nil
 }
 
 func hostOfURL(address string) (string, error) {
 	u, err := url.Parse(address)
 	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || strings.HasSuffix(u.Host, ":"):
-		return "", invalid("%.100q is not the address of a vault", address)
+	case err != nil:
+		return "", invalid("the vault's address is not a URL")
+	case u.User != nil:
+		return "", invalid("the vault's address has a user or a password in it")
 	case u.Scheme != "https":
-		return "", invalid("the vault's address must begin with https://, not %.20q", u.Scheme)
+		return "", invalid("the vault's address must begin with https://, not with another scheme")
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return "", invalid("%.100q goes on behind the vault's host: give the vault's address alone, not a key's", address)
+		return "", invalid("the vault's address goes on behind its host: give the vault's address alone, not a key's")
+	case strings.HasSuffix(u.Host, ":") || net.ParseIP(u.Hostname()) == nil && !hostName(strings.TrimSuffix(u.Hostname(), ".")):
+		return "", invalid("the vault's address has no host, or characters in it that no host name has")
 	}
 	return strings.TrimSuffix(strings.ToLower(u.Host), ":443"), nil
 }
 
-func vaultName(s string) bool {
-	for _, c := range []byte(s) {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+// hostName accepts what RFC 1123 calls a host name, and underscores, which some
+// private networks have.
+func hostName(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, letters+"-_") != "" {
 			return false
 		}
 	}
-	return len(s) >= 3 && len(s) <= 24 && !strings.Contains(s, "--") && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-")
+	return len(s) <= 253
+}
+
+// letters are those of ASCII, with its digits.
+const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// clientID reports whether s holds 32 hexadecimal digits in a row, or with the
+// hyphens of a GUID.
+func clientID(s string) bool {
+	run := 0
+	for i, c := range []byte(s) {
+		switch {
+		case '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f':
+			if run++; run == 32 {
+				return true
+			}
+		case c == '-' && i > 0 && (run == 8 || run == 12 || run == 16 || run == 20): // 8-4-4-4-12
+		default:
+			run = 0
+		}
+	}
+	return false
+}
+
+func vaultName(s string) bool {
+	return len(s) >= 3 && len(s) <= 24 && strings.Trim(s, letters+"-") == "" &&
+		!strings.Contains(s, "--") && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-")
 }
 
 // keyPath is the path of an action on a key. The name is escaped, so that it
@@ -59,7 +101,7 @@ func (op operation) keyPath(name, action string) (string, error) {
 		return "", op.invalid("the key's name is empty")
 	}
 	if name == "." || name == ".." {
-		return "", op.invalid("%q is not the name of a key", name)
+		return "", op.invalid("the key's name is no name but a path: one dot, or two")
 	}
 	return "/keys/" + url.PathEscape(name) + action, nil
 }
@@ -69,7 +111,7 @@ func (op operation) keyPath(name, action string) (string, error) {
 // has it: /keys/name/ and /keys/name//wrapkey.
 func (op operation) versionPath(name, version, action string) (string, error) {
 	if version == "." || version == ".." {
-		return "", op.invalid("%q is not the version of a key", version)
+		return "", op.invalid("the key's version is no version but a path: one dot, or two")
 	}
 	return op.keyPath(name, "/"+url.PathEscape(version)+action)
 }

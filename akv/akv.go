@@ -146,7 +146,9 @@ type Client struct {
 // what it knows of vaults.
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
-// Options.Authority, Resource or APIVersion none of its kind, or cred is nil.
+// Options.Authority, Resource, IDHost, VaultSuffix or APIVersion none of its kind,
+// or cred is nil. It says what is wrong with which of them and quotes none: each may
+// hold a password, or be a secret in the wrong place.
 func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -156,8 +158,8 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	if c.opts.APIVersion == "" {
 		c.opts.APIVersion = "7.4"
 	}
-	if strings.Trim(c.opts.APIVersion, "0123456789abcdefghijklmnopqrstuvwxyz.-") != "" {
-		return nil, invalid("Options.APIVersion is no version: %.40q", c.opts.APIVersion)
+	if len(c.opts.APIVersion) > 24 || strings.Trim(c.opts.APIVersion, "0123456789abcdefghijklmnopqrstuvwxyz.-") != "" {
+		return nil, invalid("Options.APIVersion is no version such as 7.4: at most 24 digits, small letters, dots and hyphens")
 	}
 	var err error
 	if c.host, err = vaultHost(vault, opts.VaultSuffix); err != nil {
@@ -222,19 +224,20 @@ func presetDemand(o *Options, host string) (challenge.Challenge, error) {
 	}
 	u, err := url.Parse(strings.TrimRight(o.Authority, "/"))
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(u.Path) < 2 {
-		return challenge.Challenge{}, invalid("Options.Authority is not an https URL with a tenant: %.100q", o.Authority)
+		return challenge.Challenge{}, invalid("Options.Authority is not an https URL with a tenant and nothing else: no user, password, query or fragment")
 	}
 	resource := strings.TrimRight(o.Resource, "/")
 	if resource == "" {
 		name := (&url.URL{Host: host}).Hostname()
 		_, domain, _ := strings.Cut(name, ".")
 		if net.ParseIP(name) != nil || !strings.Contains(domain, ".") {
-			return challenge.Challenge{}, invalid("no resource can be told from the vault's host %.100q: give Options.Resource", host)
+			return challenge.Challenge{}, invalid("no resource can be told from the vault's host: give Options.Resource")
 		}
 		resource = "https://" + domain
 	}
-	if r, err := url.Parse(resource); err != nil || r.Scheme != "https" || r.Host == "" || strings.HasSuffix(resource, "/.default") {
-		return challenge.Challenge{}, invalid("Options.Resource is not an https URL such as https://vault.azure.net: %.100q", o.Resource)
+	if r, err := url.Parse(resource); err != nil || r.Scheme != "https" || r.Host == "" || r.User != nil || r.RawQuery != "" || r.Fragment != "" ||
+		strings.HasSuffix(resource, "/.default") {
+		return challenge.Challenge{}, invalid("Options.Resource is not an https URL such as https://vault.azure.net, without user, query and /.default")
 	}
 	return challenge.Challenge{
 		Authority: u.String(), Tenant: u.Path[strings.LastIndexByte(u.Path, '/')+1:],

@@ -3,7 +3,7 @@ package akv
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -67,7 +67,7 @@ func (c *Client) convert(ctx context.Context, op operation, name, version, actio
 	if alg != RSA15 && alg != RSAOAEP && alg != RSAOAEP256 {
 		return Result{}, &ekm.Error{
 			Code: ekm.SCPErrNotSupported, Op: op.name, Party: ekm.Local, Time: time.Now(),
-			Err: fmt.Errorf("the algorithm %.40q is none of RSA1_5, RSA-OAEP and RSA-OAEP-256", string(alg)),
+			Err: errors.New("the algorithm is none of RSA1_5, RSA-OAEP and RSA-OAEP-256"),
 		}
 	}
 	k, err := c.start(op, path, "")

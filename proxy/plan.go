@@ -56,7 +56,10 @@ func (p *plan) String() string {
 	if https != http {
 		s = p.source + ": https " + https + ", http " + http
 	}
-	if p.except != "" && (p.https != nil || p.http != nil) {
+	switch used := p.https != nil || p.http != nil; {
+	case used && strings.Contains(p.except, "@"):
+		s += ", except what is not shown, as there is a user in it" // a proxy's URL in the wrong place
+	case used && p.except != "":
 		s += fmt.Sprintf(", except %.200q", p.except)
 	}
 	if p.note != "" {

@@ -128,6 +128,7 @@ var pfxCases = []fileCase{
 	pfx("two-leaves.pfx", 1), // the one that is valid longest
 	pfx("two-leaves.pfx", 1).with(pw, "old sha256", "old"),
 	pfxFails("two-leaves.pfx", pw, 3810, "no certificate in the file has the thumbprint").with(pw, "stranger sha1", ""),
+	pfxFails("two-leaves.pfx", pw, 3810, "the thumbprint given; that of").with(pw, "stranger sha256", ""), // may be a key of 32 bytes
 	pfxFails("openssl3-chain.pfx", pw, 3810, "does not belong to the private key").with(pw, "issuer sha1", ""),
 	pfxFails("openssl3.pfx", pw, 3810, "neither hex nor base64").with(pw, "AB:CD", ""),
 	pfx("no-cert.pfx", 0).with(pw, "leaf sha1", ""), // a key alone will do, if named

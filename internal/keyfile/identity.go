@@ -81,8 +81,7 @@ func findLeaf(pub *rsa.PublicKey, certs []*x509.Certificate, want thumbprint) (*
 		named := want != nil && want.of(c.Raw)
 		if k, ok := c.PublicKey.(*rsa.PublicKey); !ok || !k.Equal(pub) {
 			if named {
-				return nil, fmt.Errorf("the thumbprint %s is that of the certificate of %s, which does not belong to the private key",
-					want, subject(c))
+				return nil, fmt.Errorf("the thumbprint given is that of the certificate of %s, which does not belong to the private key", subject(c))
 			}
 			strangers = append(strangers, c)
 			continue
@@ -96,8 +95,9 @@ func findLeaf(pub *rsa.PublicKey, certs []*x509.Certificate, want thumbprint) (*
 	}
 	switch {
 	case leaf != nil && want != nil:
-		return nil, fmt.Errorf("no certificate in the file has the thumbprint %s; that of %s has %s",
-			want, subject(leaf), fingerprint(leaf, want))
+		// The one given is not shown: a key of 32 bytes looks like one.
+		return nil, fmt.Errorf("no certificate in the file has the thumbprint given; that of %s has %s",
+			subject(leaf), fingerprint(leaf, want))
 	case leaf == nil:
 		return nil, fmt.Errorf("no certificate in the file belongs to the private key (found: %s): "+
 			"export key and certificate together", list(strangers))

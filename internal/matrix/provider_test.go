@@ -34,7 +34,7 @@ func providerScenarios() []scenario {
 			},
 		},
 		{
-			code: ekm.SCPErrNotSupported, how: "an algorithm that wraps with symmetric keys", op: "wrapKey", party: ekm.Local, says: "A256KW",
+			code: ekm.SCPErrNotSupported, how: "an algorithm that wraps with symmetric keys", op: "wrapKey", party: ekm.Local, says: "none of RSA1_5, RSA-OAEP and RSA-OAEP-256",
 			run: func(s *scene) error {
 				_, err := s.client(nil).WrapKey(s.Context(), "tde", "", "A256KW", []byte(dataKey))
 				return err
