@@ -11,10 +11,13 @@ import (
 // Send makes exchanges, each let through the client's gate, until judge accepts a
 // response or p gives up. judge returns nil for a response that answers the
 // request, else its refusal, an error from [Client.Refusal]. repeatable is as in
-// [retry.Policy.Do].
+// [retry.Policy.Do]; without it, net/http does not repeat the request either once it
+// was written.
 func (c *Client) Send(ctx context.Context, p retry.Policy, r *Request, repeatable bool, judge func(*Response) error) (*Response, error) {
+	sent := *r
+	sent.once = !repeatable
 	return c.Retry(ctx, p, r, repeatable, func(ctx context.Context) (*Response, error) {
-		resp, err := c.Do(ctx, r)
+		resp, err := c.Do(ctx, &sent)
 		if err == nil {
 			err = judge(resp)
 		}
