@@ -26,7 +26,8 @@ import (
 // A connection that ends or is reset, and a time limit that passes, are not refusals,
 // in a handshake or elsewhere.
 func Refused(err error) bool {
-	return is[tls.AlertError](err) || is[tls.RecordHeaderError](err) || is[*tls.ECHRejectionError](err) ||
+	alert, bare := errors.AsType[tls.AlertError](err) // as QUIC has it
+	return bare && alert != corrupted || is[tls.RecordHeaderError](err) || is[*tls.ECHRejectionError](err) ||
 		refusedCertificate(err) || anyOf(err, refusal)
 }
 
@@ -36,11 +37,13 @@ func refusedCertificate(err error) bool {
 		is[x509.SystemRootsError](err) || is[x509.UnhandledCriticalExtension](err) || is[x509.UnknownAuthorityError](err)
 }
 
+// corrupted is bad_record_mac.
+const corrupted = tls.AlertError(20)
+
 // refusal looks at one error, without those that it wraps.
 func refusal(err error) bool {
 	switch e := err.(type) {
 	case *net.OpError: // crypto/tls has no exported type for what it wraps in one
-		const corrupted = tls.AlertError(20) // bad_record_mac
 		return e.Op == "remote error" || e.Op == "local error" && e.Err.Error() != corrupted.Error()
 	case interface{ Unwrap() error }, interface{ Unwrap() []error }, interface{ Timeout() bool }:
 		return false
