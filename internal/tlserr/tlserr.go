@@ -49,7 +49,7 @@ func refusal(err error) bool {
 		return false
 	}
 	text := err.Error()
-	return strings.HasPrefix(text, "tls: ") && text != shutdown
+	return strings.HasPrefix(text, "tls: ") && text != shutdown && text != corrupted.Error()
 }
 
 // shutdown is crypto/tls' error for a connection that this side has closed.
