@@ -150,6 +150,7 @@ func (k *call) exchange(ctx context.Context, demand challenge.Challenge) (*wire.
 	if r.Body = k.body; r.Body != nil {
 		r.ContentType = "application/json"
 	}
+	r.Once = k.creates
 	// A token that has expired in the queue is replaced outside, as others may use
 	// the turn meanwhile. After some times the last one must do.
 	const replaced = 3

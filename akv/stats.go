@@ -19,6 +19,10 @@ type Traffic struct {
 	Failed       uint64 // 5xx
 	Unanswered   uint64 // no status, or one of no known class
 	Retries      uint64 // of all these, tries after a call's first
+	// Repeats are requests that net/http sent again within one try, because the other
+	// side closed the connection or refused the HTTP/2 stream. A try that needs more
+	// than two, idle connections apart, fails with 3107.
+	Repeats uint64
 
 	// Gate tells of calls that are under way and waiting, and of the rate that the
 	// other side allows. It knows nothing of RotateKey and RestoreKey, which go past

@@ -1,11 +1,30 @@
 // Package retry decides whether and when a failed exchange is tried again, and
 // how fast calls may be sent to a service that limits their rate.
 //
-// A [Policy] is plain data; its zero value is good. It tries again what may
-// succeed unchanged: connections that failed or broke, timeouts of one try, and
-// the statuses 408, 429, 500, 502, 503 and 504, of a proxy the last three. It
-// never tries again what will fail the same way: other statuses, a name that does
-// not exist, a certificate that is not trusted, a limit of ours.
+// A [Policy] is plain data; its zero value is good. It tries again what may succeed
+// unchanged, and only that.
+//
+// Tried again are
+//   - connections that could not be made, and those that ended, were reset or took
+//     too long: in the handshake of TLS, in the request, in the response's header or
+//     in its body;
+//   - a name server that fails or does not answer;
+//   - responses with 408, 429, 500, 502, 503 and 504;
+//   - a proxy's answers 502, 503 and 504 to CONNECT.
+//
+// Final, after one try, are
+//   - every other status, a redirect included, and every other answer to CONNECT;
+//   - a name that does not exist, be it the host's or the proxy's;
+//   - a refusal by TLS: an alert of either side, such as no common version or cipher
+//     suite, a client certificate that the server demands, a name that it does not
+//     have; a certificate that is not trusted, has expired or is another host's; a
+//     server that does not speak TLS. So is every alert of a server, internal_error
+//     too, that comes before the first response on a new connection: TLS 1.3 refuses
+//     a client only then. Later ones break off a connection like any other failure;
+//   - a response whose header is malformed, as opposed to cut short;
+//   - a limit of ours, with the party [ekm.Local]: a response over its size, a request
+//     that cannot be sent, a round tripper that breaks its contract;
+//   - whatever is not an [*ekm.Error].
 //
 // A [Gate] is shared by all calls to one host. It learns from the answers what
 // the host allows, and lets calls in one after the other where that is less than
@@ -14,15 +33,15 @@ package retry
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/tlserr"
 )
 
 // A Policy bounds the tries of one call. A field that is zero has the default
@@ -110,14 +129,15 @@ func notNow(e *ekm.Error) bool {
 // tunnelRefused reports an answer to CONNECT: a proxy's, with nothing sent to the host.
 func tunnelRefused(e *ekm.Error) bool { return e.Party == ekm.Proxy && e.Status != 0 }
 
-// temporary reports whether the same request may succeed a moment later.
+// temporary reports whether the same request may succeed a moment later. The
+// package's comment has the list.
 func temporary(e *ekm.Error, repeatable bool) bool {
 	if tunnelRefused(e) {
 		return e.Status == 502 || e.Status == 503 || e.Status == 504
 	}
 	switch e.Status {
 	case 0:
-		return e.Party != ekm.Local && !untrusted(e) && !noSuchName(e) && brokenOff(e, repeatable)
+		return e.Party != ekm.Local && !refusedByTLS(e) && !noSuchName(e) && brokenOff(e, repeatable)
 	case http.StatusTooManyRequests:
 		return true // refused before it was looked at
 	case 408, 500, 502, 503, 504:
@@ -133,8 +153,17 @@ func brokenOff(e *ekm.Error, repeatable bool) bool {
 		return repeatable || e.Phase != ekm.PhaseWrite
 	case ekm.ErrorHttpGetResponseCode, ekm.ErrorHttpReadData:
 		return repeatable
+	case ekm.ErrorHttpQueryHeader:
+		return repeatable && cutShort(e)
 	}
 	return false
+}
+
+// cutShort reports that a connection ended, or that the time for it did, as opposed
+// to what was read from it making no sense.
+func cutShort(err error) bool {
+	_, network := errors.AsType[net.Error](err) // reset, for one, or too late
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // noSuchName reports that a name does not exist, be it the host's or the proxy's.
@@ -143,19 +172,10 @@ func noSuchName(err error) bool {
 	return ok && dns.IsNotFound
 }
 
-// untrusted reports a TLS failure that time does not cure.
-func untrusted(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[tls.RecordHeaderError](err) // not TLS at all
-	return ok
+// refusedByTLS reports a refusal by TLS. An alert in a later phase is none, but the end
+// of a connection that was good before.
+func refusedByTLS(e *ekm.Error) bool {
+	return (e.Phase == ekm.PhaseTLS || e.Phase == "") && tlserr.Refused(e)
 }
 
 // Temporary reports whether the request that failed with err may succeed unchanged

@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
+	"net/textproto"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +93,10 @@ func status(n int) *ekm.Error {
 
 func network(code ekm.Code, phase ekm.Phase, cause error) *ekm.Error {
 	return &ekm.Error{Code: code, Party: ekm.Vault, Phase: phase, Err: cause}
+}
+
+func tlsFailure(cause error) *ekm.Error {
+	return network(ekm.ErrorHttpSendRequest, ekm.PhaseTLS, cause)
 }
 
 // run calls Do with a try that always fails the same way.
@@ -248,6 +256,24 @@ func TestDoWhat(t *testing.T) {
 		{"wrong host", network(ekm.ErrorHttpAttemptConnect, ekm.PhaseTLS, x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}), false, false},
 		{"verification", network(ekm.ErrorHttpAttemptConnect, ekm.PhaseTLS, &tls.CertificateVerificationError{Err: io.EOF}), false, false},
 		{"no TLS", network(ekm.ErrorHttpSendRequest, ekm.PhaseTLS, tls.RecordHeaderError{}), false, false},
+		{"expired", tlsFailure(x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired}), false, false},
+		{"ECH", tlsFailure(&tls.ECHRejectionError{}), false, false},
+		{"an alert", tlsFailure(&net.OpError{Op: "remote error", Err: tls.AlertError(40)}), false, false},
+		{"an alert that may mean anything", tlsFailure(&net.OpError{Op: "remote error", Err: tls.AlertError(80)}), false, false},
+		{"an alert, behind a proxy", tlsFailure(&net.OpError{Op: "proxyconnect", Err: &net.OpError{Op: "remote error", Err: tls.AlertError(40)}}), false, false},
+		{"an alert of ours", tlsFailure(&net.OpError{Op: "local error", Err: tls.AlertError(70)}), false, false},
+		{"a refusal without a type", tlsFailure(errors.New("tls: server selected unsupported protocol version 301")), false, false},
+		{"a record that the line spoilt", tlsFailure(&net.OpError{Op: "local error", Err: tls.AlertError(20)}), true, true},
+		{"a reset handshake", tlsFailure(&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}), true, true},
+		{"a slow handshake", tlsFailure(context.DeadlineExceeded), true, true},
+		{"an alert in place of an answer, on a connection in use", network(ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, &net.OpError{Op: "remote error", Err: tls.AlertError(80)}), true, false},
+		{"an alert in mid-body", network(ekm.ErrorHttpReadData, ekm.PhaseBody, &net.OpError{Op: "remote error", Err: tls.AlertError(80)}), true, false},
+		{"a header cut", network(ekm.ErrorHttpQueryHeader, ekm.PhaseHeader, io.ErrUnexpectedEOF), true, false},
+		{"a header reset", network(ekm.ErrorHttpQueryHeader, ekm.PhaseHeader, &net.OpError{Op: "read", Err: syscall.ECONNRESET}), true, false},
+		{"a header too late", network(ekm.ErrorHttpQueryHeader, ekm.PhaseHeader, context.DeadlineExceeded), true, false},
+		{"a header that is malformed", network(ekm.ErrorHttpQueryHeader, ekm.PhaseHeader, textproto.ProtocolError("malformed MIME header line: x")), false, false},
+		{"a name server that fails", network(ekm.ErrorHttpSendRequest, ekm.PhaseResolve, &net.DNSError{IsTemporary: true}), true, true},
+		{"a proxy's name that does not exist", network(ekm.ErrorHttpSendRequest, ekm.PhaseResolve, &net.DNSError{IsNotFound: true}), false, false},
 		{"not ours", io.EOF, false, false},
 		{"wrapped", fmt.Errorf("outer: %w", status(503)), true, false},
 	}

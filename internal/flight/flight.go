@@ -1,6 +1,14 @@
 // Package flight shares work among callers: for each key at most one call of a
 // function runs, everybody who wants its result waits for it, and each leaves
 // when its own context ends.
+//
+// The function runs in a goroutine of the group's. If it panics there, the panic is
+// raised again in the goroutine of each caller that waits, where it can be
+// recovered: as an error that holds the panic's value and the stack on which it
+// was raised, and that unwraps to the value if that is an error. If nobody waits,
+// it ends there, and is the flight's failure. If the function ends its goroutine
+// with runtime.Goexit, each caller gets an error. In all cases the key is free for
+// a new flight.
 package flight
 
 import (
@@ -22,15 +30,17 @@ type flight[V any] struct {
 	waiting int       // callers; at zero the flight is called off
 	latest  time.Time // of their deadlines
 	endless bool      // somebody waits without one
-	value   V
-	err     error
+
+	value    V
+	err      error
+	panicked *panicked // in place of both
 }
 
 // Do returns what work returns, where work runs in a goroutine of its own and at
 // most once at a time for key. Its context carries the values of the ctx that
 // started it, ends when nobody waits any more, and has the latest deadline of
 // those who wait. A caller whose ctx ends gets a [*Left], and the others their
-// result.
+// result. If work panics, so does Do.
 func (g *Group[K, V]) Do(ctx context.Context, key K, work func(context.Context) (V, error)) (V, error) {
 	if err := ctx.Err(); err != nil {
 		var none V
@@ -51,7 +61,7 @@ func (g *Group[K, V]) Do(ctx context.Context, key K, work func(context.Context) 
 
 	select {
 	case <-f.done:
-		return f.value, f.err
+		return f.result()
 	case <-ctx.Done():
 		var none V
 		return none, &Left{Cause: ctx.Err(), Last: g.leave(key, f)}
@@ -94,7 +104,8 @@ func (g *Group[K, V]) lock() func() {
 }
 
 // Go starts a flight for key that nobody waits for, unless one is running, and
-// reports whether it did. Its context ends with ctx.
+// reports whether it did. Its context ends with ctx. If work panics, callers of Do
+// that have joined the flight panic, and nobody else.
 func (g *Group[K, V]) Go(ctx context.Context, key K, work func(context.Context) (V, error)) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -125,10 +136,28 @@ func (g *Group[K, V]) start(ctx context.Context, key K, work func(context.Contex
 			g.mu.Unlock()
 			close(f.done)
 		}()
-		f.err = errNoReturn
-		f.value, f.err = work(&patience[V]{ctx, g, f})
+		f.run(&patience[V]{ctx, g, f}, work)
 	}()
 	return f
+}
+
+// run calls work and notes what it ends with: a result, a panic, or neither.
+func (f *flight[V]) run(ctx context.Context, work func(context.Context) (V, error)) {
+	f.err = errNoReturn
+	defer func() {
+		if v := recover(); v != nil {
+			f.panicked = caught(v)
+		}
+	}()
+	f.value, f.err = work(ctx)
+}
+
+// result is what the flight ended with, for one who waits.
+func (f *flight[V]) result() (V, error) {
+	if f.panicked != nil {
+		panic(f.panicked)
+	}
+	return f.value, f.err
 }
 
 // leave takes a waiter off. The last one calls the flight off, and makes room
@@ -153,7 +182,8 @@ func (g *Group[K, V]) leave(key K, f *flight[V]) error {
 	defer timer.Stop()
 	select {
 	case <-f.done:
-		return f.err
+		_, err := f.result()
+		return err
 	case <-timer.C:
 		return nil
 	}

@@ -3,7 +3,9 @@ package flight_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -240,4 +242,130 @@ func TestGoroutineThatEnds(t *testing.T) {
 		assert.NoError(t, err)
 		assert.Equal(t, 7, v)
 	})
+}
+
+type mishap struct{ n int }
+
+func (m *mishap) Error() string { return "a mishap" }
+
+// raise is where the tests' panics come from: their stacks name it.
+//
+//go:noinline
+func raise(v any) { panic(v) }
+
+// A panic is raised again in each goroutine that waits, with its value and the
+// stack that tells where it came from.
+func TestPanicIsRaisedInEachCaller(t *testing.T) {
+	mine := &mishap{7}
+	for name, value := range map[string]any{"text": "a mishap", "error": mine, "wrapped error": fmt.Errorf("outer: %w", mine), "other": struct{ s string }{"a mishap"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g group
+				var panics atomic.Int32
+				var wg sync.WaitGroup
+				for range 10 {
+					wg.Go(func() {
+						v := recovered(func() {
+							_, _ = g.Do(t.Context(), "k", func(context.Context) (int, error) {
+								synctest.Wait() // until all have come
+								panics.Add(1)
+								raise(value)
+								return 0, nil
+							})
+						})
+						err, ok := v.(error)
+						if !assert.True(t, ok, "%T", v) {
+							return
+						}
+						assert.Contains(t, err.Error(), "mishap")
+						assert.Contains(t, err.Error(), "flight_test.raise(", "the stack of the first panic")
+						if _, wrapped := value.(error); wrapped {
+							found, _ := errors.AsType[*mishap](err)
+							assert.Same(t, mine, found)
+						}
+					})
+				}
+				wg.Wait()
+				assert.EqualValues(t, 1, panics.Load(), "one flight")
+				works(t, &g)
+			})
+		})
+	}
+}
+
+func recovered(f func()) (v any) {
+	defer func() { v = recover() }()
+	f()
+	return nil
+}
+
+// works fails the test if the group does not serve its callers any more.
+func works(t *testing.T, g *group) {
+	t.Helper()
+	v, err := g.Do(t.Context(), "k", func(context.Context) (int, error) { return 7, nil })
+	require.NoError(t, err)
+	require.Equal(t, 7, v)
+}
+
+// In the background nobody waits, and the panic ends there; unless somebody has joined.
+func TestPanicInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		slow := func(context.Context) (int, error) {
+			time.Sleep(time.Second)
+			panic("a mishap")
+		}
+		require.True(t, g.Go(t.Context(), "k", slow))
+		time.Sleep(2 * time.Second)
+		works(t, &g)
+
+		require.True(t, g.Go(t.Context(), "k", slow))
+		v := recovered(func() { _, _ = g.Do(t.Context(), "k", nil) })
+		assert.ErrorContains(t, v.(error), "a mishap")
+		works(t, &g)
+	})
+}
+
+// The last caller to leave waits a moment for what the flight has to say. A panic
+// in this moment is raised; a later one has nobody to be raised in.
+func TestPanicOfAFlightCalledOff(t *testing.T) {
+	for after, raised := range map[time.Duration]bool{0: true, time.Second: false} {
+		synctest.Test(t, func(t *testing.T) {
+			var g group
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			var err error
+			v := recovered(func() {
+				_, err = g.Do(ctx, "k", func(ctx context.Context) (int, error) {
+					<-ctx.Done()
+					time.Sleep(after)
+					panic("a mishap")
+				})
+			})
+			if raised {
+				assert.ErrorContains(t, v.(error), "a mishap")
+			} else {
+				assert.Nil(t, v)
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+			}
+			time.Sleep(2 * time.Second)
+			works(t, &g)
+		})
+	}
+}
+
+// A flight in a flight, as where one shared step needs another: the stack that is
+// told is the first.
+func TestPanicInAFlightOfAFlight(t *testing.T) {
+	var outer, inner group
+	v := recovered(func() {
+		_, _ = outer.Do(t.Context(), "k", func(ctx context.Context) (int, error) {
+			return inner.Do(ctx, "k", func(context.Context) (int, error) { raise("a mishap"); return 0, nil })
+		})
+	})
+	text := v.(error).Error()
+	assert.Contains(t, text, "flight_test.raise(")
+	assert.Equal(t, 1, strings.Count(text, "a mishap"), "once, not one in the other")
+	works(t, &outer)
+	works(t, &inner)
 }

@@ -29,6 +29,16 @@ func (x *exchange) fail(ctx context.Context, r *Request, err error) error {
 		phase = ekm.PhaseResolve
 	}
 	viaProxy := x.viaProxy(phase) || proxyConnect(err)
+	switch refusal := x.refusedByTLS(err, phase); {
+	case refusal != nil:
+		phase, err = ekm.PhaseTLS, refusal
+	case errors.Is(err, errRepeated) || errors.Is(err, errTwice):
+		phase = ekm.PhaseStatus // on the last connection it may not have got so far
+	case phase == ekm.PhaseHeader && malformedHeader(err) && x.cutOff():
+		err = errCut
+	case phase == ekm.PhaseStatus && malformedHeader(err):
+		phase = ekm.PhaseHeader // of HTTP/2, which net/http tells of no sooner
+	}
 	e := &ekm.Error{
 		Code: codeOf(err, phase, isDNS && dns.IsNotFound && !viaProxy),
 		Op:   r.Op, Party: r.Party, Host: x.host, Phase: phase,
@@ -43,7 +53,7 @@ func (x *exchange) fail(ctx context.Context, r *Request, err error) error {
 			e.Host = dns.Name
 		}
 	}
-	if e.Phase == ekm.PhasePrepare {
+	if e.Phase == ekm.PhasePrepare || errors.Is(err, errContract) {
 		e.Party = ekm.Local
 	}
 	e.Addresses = x.addresses(e.Party)
@@ -112,10 +122,26 @@ func unreachable(err error) bool {
 	return false
 }
 
+// malformedHeader reports that a header makes no sense: in HTTP/1, or in HTTP/2, where
+// this side then resets the stream.
 func malformedHeader(err error) bool {
-	_, ok := errors.AsType[textproto.ProtocolError](err)
-	return ok
+	if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
+		return true
+	}
+	const protocolError = 1
+	reset, ok := errors.AsType[streamError](err)
+	return ok && reset.Code == protocolError && reset.Cause != nil && reset.Cause.Error() != "received from peer"
 }
+
+// streamError is the shape in which net/http shows an error of an HTTP/2 stream to
+// errors.As.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (streamError) Error() string { return "an HTTP/2 stream was reset" }
 
 // closedEarly reports that a connection ended where a response should begin: as
 // far as a round tripper without trace hooks can tell, whose phase remains dial,
@@ -124,7 +150,7 @@ func closedEarly(err error, phase ekm.Phase) bool {
 	if phase != ekm.PhaseDial && phase != ekm.PhaseWrite {
 		return false // the proxy or the TLS handshake
 	}
-	return errors.Is(err, errNoResponse) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.Is(err, errContract) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Refusal is the error for a response whose status is not the one asked for.

@@ -1,19 +1,118 @@
 package wire
 
 import (
+	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/tlserr"
 )
 
-// A link is a connection that our dialer made; proxied, if to a proxy.
+// A link is a connection that our dialer made; proxied, if to a proxy. It remembers
+// how it ended, which net/http does not always tell.
 type link struct {
 	net.Conn
 	proxied bool
+
+	mu     sync.Mutex
+	ended  error  // of the first read that failed, before Close
+	broken bool   // a write has failed
+	closed bool   // by us
+	rest   []byte // what had arrived by then
+}
+
+// Read reads what had arrived before the connection was closed, too.
+func (l *link) Read(p []byte) (int, error) {
+	if n := l.left(p); n > 0 {
+		return n, nil
+	}
+	n, err := l.Conn.Read(p)
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.closed && l.ended == nil {
+			l.ended = err
+		}
+	}
+	return n, err
+}
+
+func (l *link) left(p []byte) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := copy(p, l.rest)
+	l.rest = l.rest[n:]
+	return n
+}
+
+func (l *link) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p)
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.broken = true
+	}
+	return n, err
+}
+
+// Close keeps what had arrived on a connection that the other side broke. It may
+// say why, and net/http looks for it only if it was reading at that moment.
+func (l *link) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && l.broken {
+		_ = l.SetReadDeadline(time.Now().Add(time.Millisecond)) // what there is, is there
+		rest := make([]byte, 4<<10)
+		n, _ := io.ReadFull(l.Conn, rest)
+		l.rest = rest[:n]
+	}
+	l.closed = true
+	return l.Conn.Close()
+}
+
+// lastWords is the error that a connection ended with, or nil if that is not known.
+// It must not be used any more.
+func lastWords(c net.Conn) error {
+	l := linkOf(c)
+	if _, secured := c.(*tls.Conn); !secured {
+		if l == nil {
+			return nil
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.ended
+	}
+	// A tls.Conn keeps its error. Whether it has one is found out by reading, which
+	// the deadline ends at once if not.
+	_ = c.SetReadDeadline(time.Unix(1, 0))
+	_, err := c.Read(make([]byte, 1))
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// over reports that nothing more will be read from the connection but what is known.
+// It closes one that is dead, or that a write has shown to be.
+func (l *link) over(dead bool) bool {
+	l.mu.Lock()
+	closed, broken := l.closed, l.broken
+	l.mu.Unlock()
+	if !closed && (broken || dead) {
+		_ = l.Close()
+		return true
+	}
+	return closed
 }
 
 // linkOf is the link below c, which may speak TLS, once or twice; or nil.
@@ -28,6 +127,44 @@ func linkOf(c net.Conn) *link {
 			return nil
 		}
 	}
+}
+
+// refusedByTLS is the error of a refusal by TLS, if that is why an exchange failed
+// in a phase. TLS 1.3 refuses a client, above all one without the certificate that it
+// demands, only when the client takes the connection for made; the request is then
+// cut off, or the connection ends, and what was said is found on it. A connection
+// that was in use before was not refused.
+func (x *exchange) refusedByTLS(err error, phase ekm.Phase) error {
+	if phase == ekm.PhaseHeader || phase == ekm.PhaseBody {
+		return nil
+	}
+	x.mu.Lock()
+	used, fresh := x.used, x.fresh
+	x.mu.Unlock()
+	if used != nil && fresh == nil {
+		return nil
+	}
+	if tlserr.Refused(err) {
+		return err
+	}
+	// net/http may fail the exchange before it closes a connection that has ended.
+	dead := strings.Contains(err.Error(), "client conn could not be established")
+	if l := linkOf(fresh); l == nil || !l.over(dead) {
+		return nil
+	}
+	if said := lastWords(fresh); tlserr.Refused(said) {
+		return &causes{err, said}
+	}
+	return nil
+}
+
+// cutOff reports that the connection in use had ended when net/http was done with it.
+// Half a line at the end looks to net/http like a whole one.
+func (x *exchange) cutOff() bool {
+	x.mu.Lock()
+	used := x.used
+	x.mu.Unlock()
+	return used != nil && !isHTTP2(used) && lastWords(used) != nil
 }
 
 // onFailure has stop called when the exchange fails, at once if it has already.
@@ -51,11 +188,13 @@ func (x *exchange) failed() {
 	}
 }
 
-func (x *exchange) connectedTo(c net.Conn) {
+func (x *exchange) connectedTo(i httptrace.GotConnInfo) {
 	x.enter(ekm.PhaseWrite)
+	c := i.Conn
 	if c == nil {
 		return // a round tripper of its own kind
 	}
+	x.uses(c, i.Reused)
 	l := linkOf(c)
 	if l != nil && l.proxied {
 		_ = c.SetDeadline(time.Time{}) // the tunnel stands, whoever dialed it
@@ -65,6 +204,25 @@ func (x *exchange) connectedTo(c net.Conn) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.conn = a.AddrPort().Addr().Unmap()
+	}
+}
+
+// uses takes note of the connection that the request goes over.
+func (x *exchange) uses(c net.Conn, reused bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.used, x.fresh = c, c; reused {
+		x.fresh = nil
+	}
+}
+
+// made takes note of a connection that was dialed for this exchange, which net/http
+// does not tell if it fails at once.
+func (x *exchange) made(c net.Conn) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.used == nil {
+		x.fresh = c
 	}
 }
 

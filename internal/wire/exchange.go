@@ -3,6 +3,9 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http/httptrace"
 	"net/netip"
 	"slices"
@@ -22,9 +25,14 @@ type exchange struct {
 	proxy  atomic.Value // string: address of the proxy in use, without user and password
 	hooks  httptrace.ClientTrace
 	late   atomic.Bool // the body's time is over
+	once   bool        // the transport may not send the request a second time
+	cancel context.CancelFunc
+	sent   sendings
 
 	mu    sync.Mutex
 	conn  netip.Addr   // the other end of the connection in use
+	used  net.Conn     // that connection itself
+	fresh net.Conn     // the last one that was made for this exchange
 	found []netip.Addr // what the name resolved to where a connection was dialed for this exchange
 	over  bool         // it has failed
 	stop  []func()     // what to do then
@@ -63,15 +71,19 @@ func (x *exchange) dialing() {
 
 func (x *exchange) phase() ekm.Phase { return phases[x.step.Load()] }
 
-// trace learns the phase from the transport. Only these five hooks: the net
-// package's own cost more than they tell, see dial.
+// trace learns the phase from the transport. Only these five hooks, and a sixth for
+// the rare request that must not be repeated: the net package's own cost more than
+// they tell, see dial.
 func (x *exchange) trace() *httptrace.ClientTrace {
 	x.hooks = httptrace.ClientTrace{
-		GetConn:              func(string) { x.dialing() },
+		GetConn:              func(string) { x.dialing(); x.asking() },
 		TLSHandshakeStart:    func() { x.enter(ekm.PhaseTLS) },
-		GotConn:              func(i httptrace.GotConnInfo) { x.connectedTo(i.Conn) },
+		GotConn:              func(i httptrace.GotConnInfo) { x.connectedTo(i); x.sending(i) },
 		WroteRequest:         func(i httptrace.WroteRequestInfo) { x.wrote(i.Err) },
 		GotFirstResponseByte: func() { x.enter(ekm.PhaseHeader) },
+	}
+	if x.once {
+		x.hooks.WroteHeaders = x.wroteHeaders
 	}
 	return &x.hooks
 }
@@ -79,6 +91,7 @@ func (x *exchange) trace() *httptrace.ClientTrace {
 func (x *exchange) wrote(err error) {
 	if err == nil {
 		x.enter(ekm.PhaseStatus)
+		x.sent.note(func(s *sendings) { s.written = true })
 	}
 }
 
@@ -88,7 +101,8 @@ var (
 	errAddress     = errors.New("the address is not a URL that a request can be sent to")
 	errHost        = errors.New("the address has no usable host, or leads to a host that it may not")
 	errHeaderValue = errors.New("a request header holds an illegal character, perhaps a line break")
-	errNoResponse  = errors.New("the round tripper returned no response")
+	errContract    = errors.New("the round tripper breaks its contract")
+	errCut         = fmt.Errorf("the connection ended within the header: %w", io.ErrUnexpectedEOF)
 	errFieldSize   = errors.New("a response header value is over its limit")
 	errHeaderSize  = errors.New("the response header is over its limit")
 	errLength      = errors.New("the declared length is not usable")

@@ -349,8 +349,6 @@ func TestRoundTrippersWithoutHooks(t *testing.T) {
 	}{
 		{"EOF", nil, io.EOF, 3107, ekm.PhaseWrite},
 		{"unexpected EOF", nil, io.ErrUnexpectedEOF, 3107, ekm.PhaseWrite},
-		{"nothing", nil, nil, 3107, ekm.PhaseWrite},
-		{"no body", &http.Response{StatusCode: 200}, nil, 3107, ekm.PhaseWrite},
 		{"cancelled", nil, context.Canceled, 3106, ekm.PhaseWrite},
 		{"no network", nil, &net.OpError{Op: "dial", Err: nettest.NetUnreachable}, 3103, ekm.PhaseWrite},
 		{"network down", nil, nettest.NetDown, 3103, ekm.PhaseWrite},

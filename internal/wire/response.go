@@ -57,17 +57,27 @@ func (x *exchange) readBody(resp *http.Response) ([]byte, error) {
 // A heldReader reads up to a limit, and charges what it reads to the client's
 // common budget.
 type heldReader struct {
-	r    io.Reader
-	x    *exchange
-	n    int64
-	left int64
+	r     io.Reader
+	x     *exchange
+	n     int64
+	left  int64
+	empty int // reads in a row
 }
 
 func (h *heldReader) Read(p []byte) (int, error) {
 	if h.left <= 0 {
 		return 0, io.EOF
 	}
-	n, err := h.r.Read(p[:min(int64(len(p)), h.left)])
+	p = p[:min(int64(len(p)), h.left)]
+	n, err := h.r.Read(p)
+	if n < 0 || n > len(p) {
+		return 0, fmt.Errorf("%w: its body read %d of %d bytes", errContract, n, len(p))
+	}
+	if h.empty++; n > 0 || err != nil {
+		h.empty = 0
+	} else if h.empty == 100 {
+		return 0, io.ErrNoProgress // as bufio does; the body may not observe the context either
+	}
 	h.n += int64(n)
 	h.left -= int64(n)
 	if h.x.client.held.Add(int64(n)) > h.x.limits.Held {

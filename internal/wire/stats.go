@@ -18,11 +18,12 @@ type Stats struct {
 	Failed       uint64 // 5xx
 	Unanswered   uint64 // no status, or one of no known class
 	Retries      uint64 // of all these, tries after a call's first
+	Repeats      uint64 // requests that net/http sent again within a try, on another connection or HTTP/2 stream
 	Gate         retry.Stats
 }
 
 type counters struct {
-	succeeded, unauthorized, throttled, refused, failed, unanswered, retries atomic.Uint64
+	succeeded, unauthorized, throttled, refused, failed, unanswered, retries, repeats atomic.Uint64
 }
 
 // Stats takes a snapshot. Exchanges that are refused before anything is sent do
@@ -31,7 +32,7 @@ func (c *Client) Stats() Stats {
 	n := &c.counted
 	s := Stats{
 		Succeeded: n.succeeded.Load(), Unauthorized: n.unauthorized.Load(), Throttled: n.throttled.Load(),
-		Refused: n.refused.Load(), Failed: n.failed.Load(), Unanswered: n.unanswered.Load(), Retries: n.retries.Load(),
+		Refused: n.refused.Load(), Failed: n.failed.Load(), Unanswered: n.unanswered.Load(), Retries: n.retries.Load(), Repeats: n.repeats.Load(),
 	}
 	if c.Gate != nil {
 		s.Gate = c.Gate.Stats()

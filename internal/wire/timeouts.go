@@ -38,8 +38,8 @@ func (x *exchange) inTime(limit time.Duration, cancel context.CancelFunc, read f
 		x.late.Store(true)
 		cancel()
 	})
+	defer t.Stop()
 	body, err := read()
-	t.Stop()
 	if err != nil && x.late.Load() {
 		return nil, fmt.Errorf("the body did not end within %v: %w", limit, context.DeadlineExceeded)
 	}

@@ -126,6 +126,9 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 		_ = conn.Close()
 		return nil, err
 	}
+	if x := of(ctx); x != nil {
+		x.made(secured)
+	}
 	return secured, nil
 }
 

@@ -1,6 +1,7 @@
 // Package wire makes one bounded HTTP exchange: one request through one
 // http.RoundTripper, one response read to its end within limits. Redirects are
-// never followed, since a round tripper does not; nothing is retried.
+// never followed, since a round tripper does not. Nothing is retried but what
+// net/http sends again by itself, and that only a few times.
 //
 // A failure of an exchange has exactly one code, decided in [codeOf]; an
 // unwelcome status has one too, decided in [Client.Refusal]. These two switches
@@ -10,6 +11,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -80,6 +82,7 @@ type Request struct {
 	Body          []byte      // nil: none
 	Secret        []byte      // the part of Body that is secret by itself, in base64url, or nil
 	Secrets       []string    // what else must not come back in an error, besides Authorization and Body
+	Once          bool        // the transport must not send it again once it was written
 }
 
 // A Response was read completely. The caller owns it.
@@ -96,10 +99,9 @@ type Response struct {
 // errors.Is finds context.Canceled or context.DeadlineExceeded in it.
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	start := time.Now()
-	x := &exchange{limits: c.Limits.withDefaults(), client: c}
+	x := &exchange{limits: c.Limits.withDefaults(), client: c, once: r.Once}
 	resp, err := c.do(ctx, r, x)
 	if err != nil {
-		x.failed()
 		err = x.fail(ctx, r, err)
 	}
 	c.counted.add(resp, err)
@@ -107,14 +109,20 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	return resp, err
 }
 
-func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, error) {
-	defer c.over()
+func (c *Client) do(ctx context.Context, r *Request, x *exchange) (answer *Response, err error) {
+	defer func() { // also if foreign code panics
+		if answer == nil {
+			x.failed()
+		}
+		c.over()
+	}()
 	if c.inFlight.Add(1) > x.limits.InFlight {
 		return nil, errInFlight
 	}
 	timeouts := c.Timeouts.withDefaults()
 	ctx, cancel := context.WithTimeout(ctx, timeouts.Try)
 	defer cancel()
+	x.cancel = cancel
 	req, err := x.request(ctx, c, r)
 	if err != nil {
 		return nil, err
@@ -122,12 +130,9 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 	// A round tripper without trace hooks may have sent the request or not, and
 	// what is not known must count as sent; hooks begin with dialing.
 	x.enter(ekm.PhaseWrite)
-	resp, err := c.transport().RoundTrip(req)
+	resp, err := x.roundTrip(req)
 	if err != nil {
 		return nil, because(ctx, err)
-	}
-	if resp == nil || resp.Body == nil {
-		return nil, errNoResponse
 	}
 	defer func() { _ = resp.Body.Close() }()
 	x.enter(ekm.PhaseHeader)
@@ -140,6 +145,31 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 		return nil, because(ctx, err)
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, From: x.directly()}, nil
+}
+
+// roundTrip makes the round trip, and holds the round tripper to its contract.
+func (x *exchange) roundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := x.client.transport().RoundTrip(req)
+	stopped := x.stopped()
+	switch {
+	case err != nil && resp != nil:
+		if resp.Body != nil {
+			_ = resp.Body.Close()
+		}
+		return nil, fmt.Errorf("%w: it returned a response and an error: %w", errContract, err)
+	case err != nil && stopped != nil:
+		return nil, stopped
+	case err != nil:
+		return nil, err
+	case resp == nil:
+		return nil, fmt.Errorf("%w: it returned neither response nor error", errContract)
+	case resp.Body == nil:
+		return nil, fmt.Errorf("%w: it returned a response without a body", errContract)
+	case resp.StatusCode < 0 || resp.StatusCode > 999:
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%w: it returned the status %d", errContract, resp.StatusCode)
+	}
+	return resp, nil
 }
 
 func (c *Client) log(ctx context.Context, r *Request, resp *Response, err error, took time.Duration) {
