@@ -39,7 +39,7 @@ var printedOpen = map[string]string{
 	"challenge.Parse":            "what a vault demands of whoever asks",
 	"challenge.Policy":           "hosts to trust",
 	"jwk.Parse":                  "public keys and their names",
-	"jwk.ParseNamed":             "",
+	"jwk.Asked":                  "",
 	"jwk.ParsePage":              "",
 	"jwk.Attributes":             "",
 	"jwk.Item":                   "",
@@ -159,7 +159,7 @@ var printedRows = map[string]func(*printing){
 	},
 	"akv.Options": func(p *printing) {
 		v := akv.Options{Proxy: proxy.New(p.proxy())}
-		p.filled(v, "APIVersion", "VaultSuffix", "Authority", "Resource", "Trust.Authorities", "Trust.Resources")
+		p.filled(v, "APIVersion", "VaultSuffix", "IDHost", "Authority", "Resource", "Trust.Authorities", "Trust.Resources")
 		show(p, v, "")
 	},
 	"akv.Result": func(p *printing) {
