@@ -109,7 +109,7 @@ func (x *exchange) post(ctx context.Context, c challenge.Challenge, prove proof)
 		sent = &try
 		try.Body, try.Secrets = []byte(x.complete(form, c)), secrets
 		if len(try.Body) > x.maxRequest {
-			return nil, unsent(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d", len(try.Body), x.maxRequest)
+			return nil, unsent(r, ekm.ErrorGetTokenOutOfMemoryConcatBody, "the token request has %d bytes, the limit is %d (Limits.Request)", len(try.Body), x.maxRequest)
 		}
 		resp, err := x.client.Do(ctx, &try)
 		if err == nil && resp.Status != http.StatusOK {
@@ -138,7 +138,7 @@ func (x *exchange) complete(form url.Values, c challenge.Challenge) string {
 }
 
 func (x *exchange) tooLongURL(r *wire.Request) error {
-	return unsent(r, ekm.ErrorGetTokenOutOfMemoryConcatPath, "the token endpoint's URL has %d bytes, the limit is %d", len(r.URL), x.maxURL)
+	return unsent(r, ekm.ErrorGetTokenOutOfMemoryConcatPath, "the token endpoint's URL has %d bytes, the limit is %d (Limits.URL)", len(r.URL), x.maxURL)
 }
 
 // unsent makes the error of a token exchange that this client's limits forbid.

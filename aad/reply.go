@@ -50,7 +50,7 @@ func (x *exchange) read(r *wire.Request, resp *wire.Response, now time.Time) (To
 
 func (x *exchange) decode(r *wire.Request, resp *wire.Response, now time.Time) (Token, error) {
 	if len(resp.Body) > x.maxReply {
-		return Token{}, x.fail(r, ekm.ErrorGetTokenOutOfMemoryConvertResponseString, "the token reply has %d bytes, the limit is %d", len(resp.Body), x.maxReply)
+		return Token{}, x.fail(r, ekm.ErrorGetTokenOutOfMemoryConvertResponseString, "the token reply has %d bytes, the limit is %d (Limits.Token)", len(resp.Body), x.maxReply)
 	}
 	var w wireReply
 	if err := json.Unmarshal(resp.Body, &w); err != nil {

@@ -206,10 +206,10 @@ func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
 // name and with all its versions, and returns the newest one. The vault answers
 // 400 (3110) to a blob that it cannot read, 409 (3110) if a key of that name
 // exists. Other codes are those of GetKey; 6 (SCPErrInvalidArgument) if backup is
-// empty or longer than Limits.Request allows.
+// empty or longer than Limits.Backup allows.
 func (c *Client) RestoreKey(ctx context.Context, backup []byte) (*Key, error) {
-	if n, limit := bodySize("", backup), c.opts.Limits.Request; len(backup) == 0 || n > limit {
-		return nil, opRestoreKey().invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d", len(backup), n, limit)
+	if n, limit := bodySize("", backup), c.opts.Limits.Backup; len(backup) == 0 || n > limit {
+		return nil, opRestoreKey().invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d (Limits.Backup)", len(backup), n, limit)
 	}
 	return c.key(ctx, opRestoreKey(), "/keys/restore", "", "", valueBody("", backup))
 }

@@ -102,14 +102,15 @@ func (f family) codes() codes {
 	}
 }
 
-// replyLimit is the family's own limit for replies.
-func (f family) replyLimit(l Limits) int {
+// replyLimit returns the family's own limit for replies and the field of Limits that
+// sets it.
+func (f family) replyLimit(l Limits) (limit int, field string) {
 	switch f {
 	case backupFamily:
-		return l.Backup
+		return l.Backup, "Backup"
 	case wrapFamily, unwrapFamily:
-		return l.Result
+		return l.Result, "Result"
 	default:
-		return l.Key
+		return l.Key, "Key"
 	}
 }

@@ -1,9 +1,11 @@
 package akv_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -532,4 +534,35 @@ func TestPagesThatDoNotEnd(t *testing.T) {
 			assert.ErrorContains(t, last, fmt.Sprintf("%d pages with %d keys", items, items))
 		})
 	}
+}
+
+// A backup grows with each version of its key: five hundred take five megabytes.
+func TestLargeBackups(t *testing.T) {
+	blob := bytes.Repeat([]byte{1, 2, 3}, 2<<20)
+	text := base64.RawURLEncoding.EncodeToString(blob)
+	var restored atomic.Int64
+	vault := func(r *http.Request) *http.Response {
+		if strings.HasSuffix(r.URL.Path, "/backup") {
+			return reply(r, 200, `{"value":"`+text+`"}`)
+		}
+		body, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		restored.Store(int64(len(body)))
+		return reply(r, 200, fmt.Sprintf(wholeKey, base64.RawURLEncoding.EncodeToString(testKey().N.Bytes())))
+	}
+	client := scriptedClient(t, akv.Options{}, vault)
+	got, err := client.BackupKey(t.Context(), "tde")
+	require.NoError(t, err)
+	require.Equal(t, blob, got)
+	_, err = client.RestoreKey(t.Context(), got)
+	require.NoError(t, err)
+	assert.Greater(t, restored.Load(), int64(len(blob)))
+
+	small := scriptedClient(t, akv.Options{Limits: akv.Limits{Backup: 1 << 20}}, vault)
+	_, err = small.BackupKey(t.Context(), "tde")
+	assert.ErrorIs(t, err, ekm.ErrorBackupKeyOutOfMemoryConvertResponseString)
+	assert.ErrorContains(t, err, "Limits.Backup")
+	_, err = small.RestoreKey(t.Context(), got)
+	assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument)
+	assert.ErrorContains(t, err, "Limits.Backup")
 }

@@ -41,12 +41,12 @@ func (c *Client) start(op operation, path, link string) (*call, error) {
 	if op.creates {
 		k.tries.Gate = nil // it has a limit of its own
 	}
-	size, limit := len(path), c.opts.Limits.Path
+	size, limit, field := len(path), c.opts.Limits.Path, "Path"
 	if link != "" {
-		size, limit = len(link), c.opts.Limits.URL
+		size, limit, field = len(link), c.opts.Limits.URL, "URL"
 	}
 	if size > limit {
-		return nil, k.fail(op.family.codes().path, "the path, or the link to the next page, has %d bytes, the limit is %d", size, limit)
+		return nil, k.fail(op.family.codes().path, "the path, or the link to the next page, has %d bytes, the limit is %d (Limits.%s)", size, limit, field)
 	}
 	if k.url = link; link == "" {
 		k.url = c.base + path + "?api-version=" + c.opts.APIVersion
@@ -63,8 +63,8 @@ func (k *call) do(ctx context.Context) ([]byte, error) {
 		return nil, k.explain(err)
 	}
 	codes := k.family.codes()
-	if limit := k.family.replyLimit(k.client.opts.Limits); len(body) > limit {
-		return nil, k.undecodable(codes.reply, fmt.Sprintf("the reply has %d bytes, the limit is %d", len(body), limit))
+	if limit, field := k.family.replyLimit(k.client.opts.Limits); len(body) > limit {
+		return nil, k.undecodable(codes.reply, fmt.Sprintf("the reply has %d bytes, the limit is %d (Limits.%s)", len(body), limit, field))
 	}
 	if len(body) == 0 {
 		return nil, k.undecodable(codes.empty, "the reply has no body")
@@ -151,6 +151,11 @@ func (k *call) exchange(ctx context.Context, demand challenge.Challenge) (*wire.
 		r.ContentType = "application/json"
 	}
 	r.Once = k.creates
+	if k.family == backupFamily {
+		// Longer ones than allowed are read too, within reason, so that the error
+		// names the limit to raise.
+		r.MaxReply = max(32<<20, 2*int64(k.client.opts.Limits.Backup))
+	}
 	// A token that has expired in the queue is replaced outside, as others may use
 	// the turn meanwhile. After some times the last one must do.
 	const replaced = 3
@@ -179,7 +184,7 @@ func (k *call) exchange(ctx context.Context, demand challenge.Challenge) (*wire.
 func (k *call) once(ctx context.Context, r wire.Request) (*wire.Response, error) {
 	r.Authorization = "Bearer " + k.token.Reveal()
 	if n, limit := len(r.Authorization), k.client.opts.Limits.Authorization; n > limit {
-		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", n, limit)
+		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d (Limits.Authorization)", n, limit)
 	}
 	k.sent = r.Authorization
 	resp, err := k.client.wire.Do(ctx, &r)
@@ -202,7 +207,7 @@ func (k *call) request() *wire.Request {
 func (k *call) probe(ctx context.Context) (challenge.Challenge, error) {
 	c, r := k.client, k.request()
 	if limit := c.opts.Limits.URL; len(r.URL) > limit {
-		return challenge.Challenge{}, k.fail(ekm.ErrorGetAADValuesOutOfMemoryConcatPath, "the URL has %d bytes, the limit is %d", len(r.URL), limit)
+		return challenge.Challenge{}, k.fail(ekm.ErrorGetAADValuesOutOfMemoryConcatPath, "the URL has %d bytes, the limit is %d (Limits.URL)", len(r.URL), limit)
 	}
 	resp, err := c.wire.Send(ctx, c.wire.Call(c.opts.Retry, true), r, func(resp *wire.Response) error {
 		// An answer without a challenge, whatever else it says, has its own code.

@@ -79,10 +79,10 @@ func (c *Client) convert(ctx context.Context, op operation, name, version, actio
 		return Result{}, k.fail(codes.encode, "there is no key: its length is 0")
 	}
 	if n := base64.RawURLEncoding.EncodedLen(len(value)); n > limits.Value {
-		return Result{}, k.fail(codes.value, "the key has %d bytes in base64, the limit is %d", n, limits.Value)
+		return Result{}, k.fail(codes.value, "the key has %d bytes in base64, the limit is %d (Limits.Value)", n, limits.Value)
 	}
 	if n := bodySize(alg, value); n > limits.Request {
-		return Result{}, k.fail(codes.request, "the request has %d bytes, the limit is %d", n, limits.Request)
+		return Result{}, k.fail(codes.request, "the request has %d bytes, the limit is %d (Limits.Request)", n, limits.Request)
 	}
 	k.key, k.version, k.body = name, version, valueBody(alg, value)
 	k.secret = k.body[len(k.body)-base64.RawURLEncoding.EncodedLen(len(value))-len(`"}`) : len(k.body)-len(`"}`)]

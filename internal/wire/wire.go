@@ -83,6 +83,7 @@ type Request struct {
 	Secret        []byte      // the part of Body that is secret by itself, in base64url, or nil
 	Secrets       []string    // what else must not come back in an error, besides Authorization and Body
 	Once          bool        // the transport must not send it again once it was written
+	MaxReply      int64       // bytes of the response body, in place of Limits.Body; 0: that
 }
 
 // A Response was read completely. The caller owns it.
@@ -100,6 +101,9 @@ type Response struct {
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	start := time.Now()
 	x := &exchange{limits: c.Limits.withDefaults(), client: c, once: r.Once}
+	if r.MaxReply > 0 {
+		x.limits.Body = r.MaxReply
+	}
 	resp, err := c.do(ctx, r, x)
 	if err != nil {
 		err = x.fail(ctx, r, err)
