@@ -34,7 +34,7 @@ func (x *exchange) fail(ctx context.Context, r *Request, err error) error {
 		phase, err = ekm.PhaseTLS, refusal
 	case errors.Is(err, errRepeated) || errors.Is(err, errTwice):
 		phase = ekm.PhaseStatus // on the last connection it may not have got so far
-	case phase == ekm.PhaseHeader && malformedHeader(err) && x.cutOff():
+	case phase == ekm.PhaseHeader && x.cutOff(err):
 		err = errCut
 	case phase == ekm.PhaseStatus && malformedHeader(err):
 		phase = ekm.PhaseHeader // of HTTP/2, which net/http tells of no sooner

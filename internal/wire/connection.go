@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/textproto"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -158,13 +160,34 @@ func (x *exchange) refusedByTLS(err error, phase ekm.Phase) error {
 	return nil
 }
 
-// cutOff reports that the connection in use had ended when net/http was done with it.
-// Half a line at the end looks to net/http like a whole one.
-func (x *exchange) cutOff() bool {
+// cutOff reports that err, of a header of HTTP/1, is about a part of a line behind
+// which the connection ended. net/http takes that for a whole line: it has no colon,
+// or it ends with CR, which a whole one never does.
+func (x *exchange) cutOff(err error) bool {
+	malformed, ok := errors.AsType[textproto.ProtocolError](err)
+	if !ok {
+		return false
+	}
+	text := string(malformed)
+	quoted, short := strings.CutPrefix(text, "malformed MIME header: missing colon: ")
+	line, _ := strconv.Unquote(quoted)
+	if !(short && validName(line)) && !strings.HasSuffix(text, `\r"`) {
+		return false
+	}
 	x.mu.Lock()
 	used := x.used
 	x.mu.Unlock()
-	return used != nil && !isHTTP2(used) && lastWords(used) != nil
+	return used != nil && lastWords(used) != nil
+}
+
+// validName reports that s consists of what a field's name does: RFC 9110, 5.6.2.
+func validName(s string) bool {
+	for _, c := range []byte(s) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // onFailure has stop called when the exchange fails, at once if it has already.

@@ -91,7 +91,6 @@ func (x *exchange) trace() *httptrace.ClientTrace {
 func (x *exchange) wrote(err error) {
 	if err == nil {
 		x.enter(ekm.PhaseStatus)
-		x.sent.note(func(s *sendings) { s.written = true })
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // also does so after RST_STREAM with PROTOCOL_ERROR, when the server may have acted.
 //
 // Here it gets to do so a few times, all of which are counted. A request that must
-// not be repeated it never sends again once it was written.
+// not be repeated it never sends again over HTTP/2.
 
 // maxSendings is how often a request may be sent in one exchange. A server that is
 // going away costs one more than usual, and two of them in a row are rare.
@@ -33,10 +33,9 @@ type sendings struct {
 	mu      sync.Mutex
 	asked   int // for a connection, since it last got one
 	got     int // connections
-	idle    int // of those, ones of HTTP/1 that had been idle
+	idle    int // of those but the last, ones of HTTP/1 that had been idle
 	last    httptrace.GotConnInfo
-	written bool // all of the request
-	headers bool // its header, to the connection's buffer
+	headers bool // the request's have been written on the last one
 	stopped error
 }
 
@@ -50,8 +49,7 @@ func (s *sendings) note(f func(*sendings)) {
 // one of HTTP/2 that exists, and again and again if a server takes no streams.
 func (x *exchange) asking() {
 	x.sent.note(func(s *sendings) {
-		s.asked++
-		if s.asked > 2*maxSendings {
+		if s.asked++; s.asked > 2*maxSendings || s.count() >= maxSendings {
 			x.halt(errRepeated)
 		}
 		x.checkTwice()
@@ -61,26 +59,37 @@ func (x *exchange) asking() {
 // sending takes note that the transport has a connection to send the request on.
 func (x *exchange) sending(i httptrace.GotConnInfo) {
 	x.sent.note(func(s *sendings) {
-		s.asked = 0
-		if s.got++; s.got > 1 {
-			x.client.counted.repeats.Add(1)
-			if s.last.Reused && !isHTTP2(s.last.Conn) {
-				s.idle++
-			}
-		}
-		if s.got-s.idle > maxSendings {
+		before := s.count()
+		if before >= maxSendings {
 			x.halt(errRepeated)
 		}
 		x.checkTwice()
-		s.last, s.written, s.headers = i, false, false
+		if s.stopped != nil {
+			return
+		}
+		if s.got++; s.got > 1 {
+			x.client.counted.repeats.Add(1)
+		}
+		s.idle = s.got - 1 - before
+		s.asked, s.last, s.headers = 0, i, false
 	})
 }
 
-// checkTwice stops an exchange whose request may have reached the server. Over
-// HTTP/1 the transport knows that nothing of it was written.
+// count is how often the request was sent, but for connections of HTTP/1 that had
+// been idle. What was sent on the last one is over.
+func (s *sendings) count() int {
+	n := s.got - s.idle
+	if s.got > 0 && s.last.Reused && !isHTTP2(s.last.Conn) {
+		n--
+	}
+	return n
+}
+
+// checkTwice stops an exchange whose request may have been acted upon. Over HTTP/1
+// net/http repeats a POST only if it has not written any of it.
 func (x *exchange) checkTwice() {
 	s := &x.sent
-	if x.once && s.got > 0 && (s.written || s.headers && isHTTP2(s.last.Conn)) {
+	if x.once && s.headers && isHTTP2(s.last.Conn) {
 		x.halt(errTwice)
 	}
 }

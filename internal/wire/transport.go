@@ -72,6 +72,9 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if x == nil {
 		return n.DialContext(ctx, network, address)
 	}
+	if err := x.stopped(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	x.onFailure(cancel)
 	x.enter(ekm.PhaseResolve)

@@ -136,7 +136,7 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (answer *Respo
 	x.enter(ekm.PhaseWrite)
 	resp, err := x.roundTrip(req)
 	if err != nil {
-		return nil, because(ctx, err)
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	x.enter(ekm.PhaseHeader)
@@ -164,7 +164,7 @@ func (x *exchange) roundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil && stopped != nil:
 		return nil, stopped
 	case err != nil:
-		return nil, err
+		return nil, because(req.Context(), err)
 	case resp == nil:
 		return nil, fmt.Errorf("%w: it returned neither response nor error", errContract)
 	case resp.Body == nil:
