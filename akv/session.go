@@ -27,7 +27,7 @@ type call struct {
 	correlation string
 	probed      *wire.Response // the answer to its probe, if it made one
 	answer      *wire.Response // once there is one
-	sent        string         // the Authorization header that was sent last
+	sent        *wire.Request  // what was sent last
 }
 
 // start makes a call of path, which is escaped; or of link, a URL that the vault
@@ -111,7 +111,7 @@ func (k *call) exchange(ctx context.Context, token aad.Token) (*wire.Response, e
 		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d", n, limit)
 	}
 	r.Authorization = "Bearer " + token.Value
-	k.sent = r.Authorization
+	k.sent = r
 	if r.Body = k.body; r.Body != nil {
 		r.ContentType = "application/json"
 	}
@@ -131,6 +131,14 @@ func (k *call) request() *wire.Request {
 		Op: k.name, Party: ekm.Vault, Host: k.client.host,
 		Method: k.method, URL: k.url, Correlation: k.correlation, Secret: k.secret,
 	}
+}
+
+// last is the request that was sent last, whose secrets no error may hold.
+func (k *call) last() *wire.Request {
+	if k.sent != nil {
+		return k.sent
+	}
+	return k.request()
 }
 
 // demand is what the vault demands: preset, known, or asked for with the call's
@@ -168,7 +176,7 @@ func (c *Client) probe(ctx context.Context, k *call) (challenge.Challenge, error
 	}
 	// Form alone is checked here: whether to believe it is for each client that
 	// shares the answer to say.
-	k.probed = resp
+	k.probed, k.sent = resp, r
 	demand, err := c.opts.Trust.Parse(resp.Header)
 	return demand, k.answered(err, resp)
 }
@@ -217,7 +225,7 @@ func (c *Client) revised(old challenge.Challenge, resp *wire.Response) (challeng
 
 // rejected is the end of a call whose fresh token the vault does not take.
 func (k *call) rejected(resp *wire.Response) error {
-	e := k.client.refused(k.request(), resp)
+	e := k.client.refused(k.last(), resp)
 	e.Code, e.Attempts = ekm.ErrorGetTokenRejected, resp.Attempts
 	return e
 }
@@ -249,9 +257,7 @@ func (k *call) explain(err error) error {
 	}
 	if full.Party == ekm.Vault && full.Phase == ekm.PhaseDecode {
 		// Such an error quotes what the vault wrote, which may be what it was sent.
-		r := k.request()
-		r.Authorization, r.Body = k.sent, k.body
-		full.Err = r.Redact(full.Err)
+		full.Err = k.last().Redact(full.Err)
 	}
 	if k.answer != nil && full.Party == ekm.Vault && full.Status == 0 && full.Phase == ekm.PhaseDecode {
 		return k.answered(&full, k.answer)
@@ -262,7 +268,7 @@ func (k *call) explain(err error) error {
 // answered adds to an error about an answer what the answer says of itself.
 func (k *call) answered(err error, resp *wire.Response) error {
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
-		seen := k.client.wire.Refusal(k.request(), resp)
+		seen := k.client.wire.Refusal(k.last(), resp)
 		e.Status, e.RequestID, e.Region, e.Addresses, e.Attempts = resp.Status, seen.RequestID, seen.Region, seen.Addresses, resp.Attempts
 	}
 	return err

@@ -3,8 +3,10 @@ package wire
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,12 +24,14 @@ type exchange struct {
 	proxy  atomic.Value // string: address of the proxy in use, without user and password
 	hooks  httptrace.ClientTrace
 	late   atomic.Bool // the body's time is over
+	sent   *http.Request
 
 	mu    sync.Mutex
-	conn  netip.Addr   // the other end of the connection in use
-	found []netip.Addr // what the name resolved to where a connection was dialed for this exchange
-	over  bool         // it has failed
-	stop  []func()     // what to do then
+	conn  netip.Addr             // the other end of the connection in use
+	found []netip.Addr           // what the name resolved to where a connection was dialed for this exchange
+	over  bool                   // it has failed
+	stop  []func()               // what to do then
+	users []func() *url.Userinfo // of the proxies chosen, out of sight of fmt
 }
 
 type exchangeKey struct{}

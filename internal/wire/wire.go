@@ -65,8 +65,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// A Request is what goes out. Header values are checked, not trusted: a pasted
-// token with a line break ends up here.
+// A Request is what goes out, of one goroutine's exchanges one after the other.
+// Header values are checked, not trusted: a pasted token with a line break ends up
+// here.
 type Request struct {
 	Op            string // for errors and the log
 	Party         ekm.Party
@@ -81,6 +82,8 @@ type Request struct {
 	Secret        []byte      // the part of Body that is secret by itself, in base64url, or nil
 	Apart         bool        // not through the gate: what it asks for has a limit of its own
 	Secrets       []string    // what else must not come back in an error, besides Authorization and Body
+
+	made *exchange // the last one, which knows the proxy
 }
 
 // A Response was read completely. The caller owns it.
@@ -98,6 +101,7 @@ type Response struct {
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	start := time.Now()
 	x := &exchange{limits: c.Limits.withDefaults(), client: c}
+	r.made = x
 	resp, err := c.do(ctx, r, x)
 	if err != nil {
 		x.failed()
@@ -123,6 +127,7 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (*Response, er
 	// A round tripper without trace hooks may have sent the request or not, and
 	// what is not known must count as sent; hooks begin with dialing.
 	x.enter(ekm.PhaseWrite)
+	x.sent = req
 	resp, err := c.Transport.RoundTrip(req)
 	if err != nil {
 		return nil, because(ctx, err)
