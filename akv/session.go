@@ -28,7 +28,7 @@ type call struct {
 	correlation string
 	probed      *wire.Response // the answer to its probe, if it made one
 	answer      *wire.Response // once there is one
-	sent        string         // the Authorization header that was sent last
+	sent        *wire.Request  // what was sent last
 	token       aad.Token      // the last one
 	tries       *retry.Call
 }
@@ -186,7 +186,7 @@ func (k *call) once(ctx context.Context, r wire.Request) (*wire.Response, error)
 	if n, limit := len(r.Authorization), k.client.opts.Limits.Authorization; n > limit {
 		return nil, k.fail(k.family.codes().header, "the Authorization header has %d bytes, the limit is %d (Limits.Authorization)", n, limit)
 	}
-	k.sent = r.Authorization
+	k.sent = &r
 	resp, err := k.client.wire.Do(ctx, &r)
 	if err == nil && resp.Status != http.StatusOK && resp.Status != http.StatusUnauthorized {
 		err = k.client.refused(&r, resp)
@@ -200,6 +200,14 @@ func (k *call) request() *wire.Request {
 		Op: k.name, Party: ekm.Vault, Host: k.client.host,
 		Method: k.method, URL: k.url, Correlation: k.correlation, Secret: k.secret,
 	}
+}
+
+// last is the request that was sent last, whose secrets no error may hold.
+func (k *call) last() *wire.Request {
+	if k.sent != nil {
+		return k.sent
+	}
+	return k.request()
 }
 
 // probe asks the vault what it demands, with the call's own request less token and
@@ -221,7 +229,7 @@ func (k *call) probe(ctx context.Context) (challenge.Challenge, error) {
 	}
 	// Form alone is checked here: whether to believe it is for each client that
 	// shares the answer to say.
-	k.probed = resp
+	k.probed, k.sent = resp, r
 	demand, err := c.opts.Trust.Parse(resp.Header)
 	return demand, k.answered(err, resp)
 }
@@ -266,7 +274,7 @@ func (c *Client) revised(old challenge.Challenge, resp *wire.Response) (challeng
 
 // rejected is the end of a call whose fresh token the vault does not take.
 func (k *call) rejected(resp *wire.Response) error {
-	e := k.client.refused(k.request(), resp)
+	e := k.client.refused(k.last(), resp)
 	e.Code, e.Attempts = ekm.ErrorGetTokenRejected, resp.Attempts
 	return e
 }
@@ -298,9 +306,7 @@ func (k *call) explain(err error) error {
 	}
 	if full.Party == ekm.Vault && full.Phase == ekm.PhaseDecode {
 		// Such an error quotes what the vault wrote, which may be what it was sent.
-		r := k.request()
-		r.Authorization, r.Body = k.sent, k.body
-		full.Err = r.Redact(full.Err)
+		full.Err = k.last().Redact(full.Err)
 	}
 	if k.answer != nil && full.Party == ekm.Vault && full.Status == 0 && full.Phase == ekm.PhaseDecode {
 		return k.answered(&full, k.answer)
@@ -311,7 +317,7 @@ func (k *call) explain(err error) error {
 // answered adds to an error about an answer what the answer says of itself.
 func (k *call) answered(err error, resp *wire.Response) error {
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
-		seen := k.client.wire.Refusal(k.request(), resp)
+		seen := k.client.wire.Refusal(k.last(), resp)
 		e.Status, e.RequestID, e.Region, e.Addresses, e.Attempts = resp.Status, seen.RequestID, seen.Region, seen.Addresses, resp.Attempts
 	}
 	return err

@@ -200,7 +200,7 @@ var printedRows = map[string]func(*printing){
 		_, err = client.GetKey(p.Context(), "tde", "")
 		var e *ekm.Error
 		require.ErrorAs(p, err, &e)
-		require.Contains(p, e.Error(), "malformed HTTP status code")
+		require.Contains(p, e.Error(), "[redacted]", "it echoed the secret")
 		show(p, err, "")
 		show(p, e, "")
 		show(p, *e, "")

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,14 +30,16 @@ type exchange struct {
 	once   bool        // the transport may not send the request a second time
 	cancel context.CancelFunc
 	sent   sendings
+	asked  *http.Request
 
 	mu    sync.Mutex
-	conn  netip.Addr   // the other end of the connection in use
-	used  net.Conn     // that connection itself
-	fresh net.Conn     // the last one that was made for this exchange
-	found []netip.Addr // what the name resolved to where a connection was dialed for this exchange
-	over  bool         // it has failed
-	stop  []func()     // what to do then
+	conn  netip.Addr             // the other end of the connection in use
+	used  net.Conn               // that connection itself
+	fresh net.Conn               // the last one that was made for this exchange
+	found []netip.Addr           // what the name resolved to where a connection was dialed for this exchange
+	over  bool                   // it has failed
+	stop  []func()               // what to do then
+	users []func() *url.Userinfo // of the proxies chosen, out of sight of fmt
 }
 
 type exchangeKey struct{}

@@ -1,148 +1,89 @@
 package wire
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/akv-ekm/ekm/internal/b64"
 	"github.com/akv-ekm/ekm/internal/hidden"
+	"github.com/akv-ekm/ekm/internal/tlserr"
 )
 
 // Clean makes text that a server wrote fit for an error or a log: at most max
-// bytes, one line, and without anything that the request had to keep secret, or a
-// part of it. A hostile server could otherwise have its caller log the caller's
-// own token, and a careless one quotes half of what it was sent.
+// bytes, one line, without control characters. If the text repeats a secret of
+// the request, or a part of one, all of it is left out, and [leftOut] stands in
+// its place: a hostile server could otherwise have its caller log the caller's own
+// token, and a careless one quotes half of what it was sent.
+//
+// The secrets are Authorization's credentials, Secret and the bytes that it
+// encodes, each of Secrets, the whole Body, and the credentials of the proxy that
+// the exchange went through: its password, user:password, and the user where
+// there is no password or the user is as long as a token. A foreign round tripper
+// tells its proxy only if it is an [*http.Transport].
+//
+// A text repeats a secret if it holds any eight bytes of it in a row, or the whole
+// of a secret of four to seven bytes (of Body and user:password: the whole alone).
+// Shorter secrets are not looked for: they would be found everywhere. The eight
+// bytes are found as they are, and under any chain of these encodings, each
+// applied to all of the text or to some of its characters, whatever stands around:
+//
+//   - percent-encoding, with + for a blank or without;
+//   - the escapes of JSON, JavaScript, Go and C: \u0041, \u{41}, \U00000041, \x41, \101, \n, \";
+//   - the character references of HTML and XML: &#65; &#x41; &amp;
+//   - base64 in either alphabet, with or without padding, at any offset of what was encoded;
+//   - hexadecimal digits in either case;
+//   - blanks, line breaks and characters that do not print, put between the characters.
+//
+// Bytes above 127 are also found as the characters of those numbers (ISO 8859-1),
+// if that was done first. Text that takes more than [searchBudget] to search is
+// left out as well. Other encodings (base32, compression, encryption, digits with
+// colons between, letters reversed) are not looked into.
+//
+// What looks like the head of a JSON Web Token is hidden by itself, and the rest
+// is kept: Key Vault's AKV10046 quotes the head of the token that it was sent,
+// which is no secret.
 func (r *Request) Clean(s string, max int) string {
-	const most = 16 << 10 // of what is looked at; what is beyond is cut anyway
-	if len(s) > most+max {
-		s = s[:most+max]
+	const most = 4 << 10 // of what is looked at; what is beyond is cut anyway
+	s = s[:min(len(s), most+max)]
+	h := r.secrets()
+	if h.repeatedBy(redactJWT(s, "")) {
+		return leave(max)
 	}
-	secrets := r.secrets()
-	// Once before the cuts and once behind them: a secret with a blank in it was
-	// perhaps sent with a line break there.
-	s = secrets.hide(s)
-	if plain, err := url.QueryUnescape(s); err == nil && secrets.within(plain) {
-		s = redaction // escaped in some way of its own
-	}
-	s = redactJWT(s)
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError
-	}), " ")
-	s = secrets.hide(s)
+	s = oneLine(redactJWT(s, "."))
 	if len(s) > max {
 		s = strings.ToValidUTF8(s[:max-min(max, 3)], "") + "..."[:min(max, 3)]
 	}
-	for _, secret := range secrets.whole {
-		if strings.Contains(s, secret) && !strings.Contains(redaction, secret) {
-			return redaction[:min(max, len(redaction))] // the cuts have made one
-		}
+	if h.in([]byte(s)) {
+		return leave(max) // the cuts have made one
 	}
 	return s
 }
 
-const redaction = "[redacted]"
+const (
+	redaction = "[redacted]"
+	leftOut   = "[redacted] (the server's text repeats what was sent)"
+)
 
-// secrets are what must not come back, in all the forms that it could have, the
-// longest first.
-type secrets struct {
-	whole []string // as it was sent
-	forms []string // as a URL, a quoted string, base64 or digits would hold it
-	parts []string // those of forms of which no part may come back either
+// leave is what stands for a text that is left out, in max bytes.
+func leave(max int) string {
+	if max >= len(leftOut) {
+		return leftOut
+	}
+	return redaction[:min(max, len(redaction))]
 }
 
-// secrets lists what r must keep secret. What is shorter than four bytes is left
-// out: it would be found everywhere. Parts of the body are no secret as such, as
-// it holds the names of algorithms and the like.
-func (r *Request) secrets() *secrets {
-	var s secrets
-	s.add(string(r.Body), false)
-	s.add(string(r.Secret), true)
-	if key, err := b64.Decode(string(r.Secret)); err == nil {
-		s.add(string(key), true)
-	}
-	for _, one := range r.Secrets {
-		s.add(one, true)
-	}
-	if _, credentials, ok := strings.Cut(r.Authorization, " "); ok {
-		s.add(strings.TrimSpace(credentials), true)
-	} else {
-		s.add(r.Authorization, true)
-	}
-	longest := func(a, b string) int { return len(b) - len(a) } // one may be a part of another
-	slices.SortFunc(s.whole, longest)
-	slices.SortFunc(s.forms, longest)
-	return &s
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError
+	}), " ")
 }
 
-func (s *secrets) add(text string, parts bool) {
-	if len(text) < 4 {
-		return
-	}
-	s.whole = append(s.whole, text)
-	quoted, digits := strconv.Quote(text), hex.EncodeToString([]byte(text))
-	for _, form := range []string{
-		text, url.QueryEscape(text), url.PathEscape(text), quoted[1 : len(quoted)-1], digits, strings.ToUpper(digits),
-		base64.RawStdEncoding.EncodeToString([]byte(text)), base64.RawURLEncoding.EncodeToString([]byte(text)),
-	} {
-		if slices.Contains(s.forms, form) {
-			continue
-		}
-		s.forms = append(s.forms, form)
-		if parts {
-			s.parts = append(s.parts, form)
-		}
-	}
-}
-
-// hide takes the secrets out of text, and parts of them.
-func (s *secrets) hide(text string) string {
-	for _, form := range s.forms {
-		text = strings.ReplaceAll(text, form, redaction)
-	}
-	var b strings.Builder
-	for i := 0; i < len(text); {
-		end := i
-		for end < len(text) && s.part(text, end) {
-			end++
-		}
-		if end == i {
-			b.WriteByte(text[i])
-			i++
-			continue
-		}
-		b.WriteString(redaction)
-		i = end + partLength - 1
-	}
-	return b.String()
-}
-
-// partLength is how much of a secret is a part of it, and not a word that both
-// happen to have.
-const partLength = 8
-
-// part reports whether a part of a secret begins in text at i.
-func (s *secrets) part(text string, i int) bool {
-	if i+partLength > len(text) {
-		return false
-	}
-	word := text[i : i+partLength]
-	return slices.ContainsFunc(s.parts, func(form string) bool { return strings.Contains(form, word) })
-}
-
-func (s *secrets) within(text string) bool {
-	return slices.ContainsFunc(s.whole, func(secret string) bool { return strings.Contains(text, secret) })
-}
-
-// redactJWT hides whatever looks like the beginning of a JSON Web Token; the
-// vault's AKV10046, for one, quotes the head of the token it was sent.
-func redactJWT(s string) string {
+// redactJWT hides whatever looks like a JSON Web Token, as far as its characters
+// and those of more go: its head alone, or with "." all of it.
+func redactJWT(s, more string) string {
+	more += "-_="
 	var b strings.Builder
 	for {
 		i := strings.Index(s, "eyJ")
@@ -152,7 +93,7 @@ func redactJWT(s string) string {
 		}
 		b.WriteString(s[:i])
 		end := i
-		for end < len(s) && (s[end] == '.' || s[end] == '-' || s[end] == '_' || s[end] == '=' || isAlnum(s[end])) {
+		for end < len(s) && (isAlnum(s[end]) || strings.IndexByte(more, s[end]) >= 0) {
 			end++
 		}
 		b.WriteString(redaction)
@@ -177,17 +118,23 @@ func (r *Request) Redact(err error) error {
 // characters: net/http quotes what a server sent in place of a status line.
 func (r *Request) redacted(err error) error {
 	const limit = 1 << 10
-	if clean := r.Clean(err.Error(), limit); clean != err.Error() {
-		return &cleaned{clean, r.harmless(err), hidden.New(err)}
+	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
+		return refused // its words are ours
 	}
-	return err
+	text := err.Error()
+	clean := r.Clean(text, limit)
+	if clean == text {
+		return err
+	}
+	return &cleaned{clean, r.harmless(err), hidden.New(err)}
 }
 
 // harmless lists the errors in err's tree whose texts hold no secret, each with
 // what it wraps.
 func (r *Request) harmless(err error) []error {
-	text := err.Error()
-	if !strings.Contains(r.Clean(text, len(text)+len(redaction)), redaction) {
+	// Whether to try again depends on refusals by TLS, and nothing secret is sent
+	// before one.
+	if tlserr.Refused(err) || !r.secrets().repeatedBy(err.Error()) {
 		return []error{err}
 	}
 	var found []error

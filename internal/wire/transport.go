@@ -47,11 +47,17 @@ func NewTransport(proxy func(target *url.URL) (*url.URL, error), timeouts Timeou
 	return t
 }
 
-// chooseProxy notes the proxy for the error that may follow.
+// chooseProxy notes the proxy for the error that may follow, and its user and
+// password, which must not be in that.
 func chooseProxy(req *http.Request, proxy func(*url.URL) (*url.URL, error)) (*url.URL, error) {
 	u, err := proxy(req.URL)
 	if x := of(req.Context()); x != nil && u != nil {
 		x.proxy.Store(u.Host)
+		if user := u.User; user != nil {
+			x.mu.Lock()
+			x.users = append(x.users, func() *url.Userinfo { return user })
+			x.mu.Unlock()
+		}
 	}
 	return u, err
 }

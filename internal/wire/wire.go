@@ -67,8 +67,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// A Request is what goes out. Header values are checked, not trusted: a pasted
-// token with a line break ends up here.
+// A Request is what goes out, of one goroutine's exchanges one after the other.
+// Header values are checked, not trusted: a pasted token with a line break ends up
+// here.
 type Request struct {
 	Op            string // for errors and the log
 	Party         ekm.Party
@@ -84,6 +85,8 @@ type Request struct {
 	Secrets       []string    // what else must not come back in an error, besides Authorization and Body
 	Once          bool        // the transport must not send it again once it was written
 	MaxReply      int64       // bytes of the response body, in place of Limits.Body; 0: that
+
+	made *exchange // the last one, which knows the proxy
 }
 
 // A Response was read completely. The caller owns it.
@@ -104,6 +107,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	if r.MaxReply > 0 {
 		x.limits.Body = r.MaxReply
 	}
+	r.made = x
 	resp, err := c.do(ctx, r, x)
 	if err != nil {
 		err = x.fail(ctx, r, err)
@@ -134,6 +138,7 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (answer *Respo
 	// A round tripper without trace hooks may have sent the request or not, and
 	// what is not known must count as sent; hooks begin with dialing.
 	x.enter(ekm.PhaseWrite)
+	x.asked = req
 	resp, err := x.roundTrip(req)
 	if err != nil {
 		return nil, err
