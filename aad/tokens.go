@@ -2,10 +2,13 @@ package aad
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 
+	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/wire"
 	"github.com/akv-ekm/ekm/proxy"
@@ -185,7 +188,7 @@ func (t *Tokens) refresh(k key, c challenge.Challenge) {
 	}
 	store := t.credential.cache()
 	store.flights.Go(t.life, flown[key]{key: k, ahead: true}, func(ctx context.Context) (landing[Token], error) {
-		tok, err := t.credential.token(ctx, t.exchange, c)
+		tok, err := t.unattended(ctx, c)
 		if err != nil {
 			t.logger.LogAttrs(ctx, slog.LevelWarn, "token not refreshed ahead of its end", slog.Any("error", err))
 			return landing[Token]{}, err
@@ -193,6 +196,18 @@ func (t *Tokens) refresh(k key, c challenge.Challenge) {
 		store.put(k, tok, t.now())
 		return landing[Token]{value: tok, by: t}, nil
 	})
+}
+
+// unattended makes an exchange that no caller waits for, in whose goroutine a panic
+// of foreign code could be raised. It becomes a failure, with the stack but not the
+// value, which may hold what was sent.
+func (t *Tokens) unattended(ctx context.Context, c challenge.Challenge) (tok Token, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = noToken(fmt.Errorf("foreign code panicked with a value of type %T:\n%s", v, debug.Stack()), ekm.Local, hostOf(c.Authority))
+		}
+	}()
+	return t.credential.token(ctx, t.exchange, c)
 }
 
 // Known returns what the vault at host demands, if that has led to a token, or if

@@ -38,6 +38,26 @@
 // # Concurrency
 //
 // A [Client] may be used by any number of goroutines at once.
+//
+// # Foreign code
+//
+// A client calls code that it was given: Options.Transport and the bodies of its
+// responses, Options.Logger, a [aad.TokenSource], a signer, the function of
+// [aad.NewReloading], and what the context of a call carries.
+//
+// If such code panics, the call panics, in the goroutine that made it. Where calls
+// share the work, for the challenge and for the token, each of them that waits
+// panics, with an error whose text is the value and the stack of the first panic,
+// and which unwraps to the value if that is an error. A background refresh that
+// panics is a failed one, which the log tells; the call goes on with the old token.
+// A client can be used after a panic like before.
+//
+// Not in its hands are panics in goroutines of net/http: of the dialing functions of
+// an [http.Transport] and of most hooks of net/http/httptrace.
+//
+// Such code must observe its context. A call that waits for shared work leaves when
+// its own context ends even so, but a call whose request a round tripper holds does
+// not return before the round tripper does.
 package akv
 
 import (

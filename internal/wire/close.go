@@ -32,7 +32,7 @@ func (c *Client) tidy() {
 	defer c.mu.Unlock()
 	for i, later := range [...]time.Duration{100 * time.Millisecond, 2 * (t.Dial + t.TLS)} {
 		if c.looks[i] == nil {
-			c.looks[i] = time.AfterFunc(later, c.closeIdle)
+			c.looks[i] = time.AfterFunc(later, c.lookAgain)
 		} else {
 			c.looks[i].Reset(later)
 		}
@@ -45,4 +45,11 @@ func (c *Client) closeIdle() {
 	if t, ok := c.transport().(interface{ CloseIdleConnections() }); ok && c.inFlight.Load() == 0 {
 		t.CloseIdleConnections()
 	}
+}
+
+// lookAgain is closeIdle by the clock, where no caller could recover from a panic in
+// the Close of a connection that the caller's own dialer made.
+func (c *Client) lookAgain() {
+	defer func() { _ = recover() }()
+	c.closeIdle()
 }

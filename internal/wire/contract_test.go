@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -141,3 +142,28 @@ func TestPanicsWithinAnExchange(t *testing.T) {
 type badCloser struct{ io.Reader }
 
 func (badCloser) Close() error { panic("a mishap") }
+
+// A closer is a round tripper whose idle connections panic when they are closed.
+type closer struct {
+	tripper
+	looks atomic.Int32
+}
+
+func (c *closer) CloseIdleConnections() {
+	if c.looks.Add(1) > 1 {
+		panic("a mishap")
+	}
+}
+
+// Connections are closed by the clock too, and then nobody could recover.
+func TestPanicsByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(closer)
+		client := &wire.Client{Transport: c, Own: true}
+		client.Close()
+		time.Sleep(time.Hour)
+		assert.EqualValues(t, 3, c.looks.Load())
+		assert.Panics(t, client.Close, "in the caller's goroutine it passes")
+		time.Sleep(time.Hour)
+	})
+}
