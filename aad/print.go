@@ -26,9 +26,6 @@ func (s shown) LogValue() slog.Value { return slog.StringValue(s()) }
 // MarshalText returns the text.
 func (s shown) MarshalText() ([]byte, error) { return []byte(s()), nil }
 
-// GobEncode returns an error: a credential cannot be stored.
-func (s shown) GobEncode() ([]byte, error) { return nil, hidden.Unstorable("aad.Credential") }
-
 func (c *clientSecret) describe() string { return "client secret of application " + c.id }
 
 // describe names the certificate as the portal does, by its SHA-1 thumbprint, if

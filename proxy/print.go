@@ -28,9 +28,6 @@ func (s *Selector) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // call it.
 func (s *Selector) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// GobEncode returns an error: a Selector cannot be stored without the password.
-func (s *Selector) GobEncode() ([]byte, error) { return nil, hidden.Unstorable("*proxy.Selector") }
-
 // String tells in one line what the settings are, without user and password. It
 // does not read what they refer to, as [Selector.String] does.
 func (s Settings) String() string {

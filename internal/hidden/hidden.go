@@ -13,8 +13,10 @@
 //	func (t Token) MarshalText() ([]byte, error)   { return []byte(t.String()), nil }
 //	func (t Token) GobEncode() ([]byte, error)     { return nil, hidden.Unstorable("aad.Token") }
 //
-// encoding/json and encoding/xml call MarshalText. A type with an exported secret,
-// which its users have to set or read, has these methods alone to protect it.
+// encoding/json and encoding/xml call MarshalText. Only a type with exported fields
+// needs GobEncode: encoding/gob refuses others by itself. If a secret is in an
+// exported field, which the type's users set or read, the methods are all there is
+// to protect it.
 package hidden
 
 import (
