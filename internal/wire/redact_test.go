@@ -222,6 +222,21 @@ func FuzzClean(f *testing.F) {
 		if len(before)+len(secret)+len(after) > 300 || len(chain) > 8 {
 			return
 		}
+		visible := strings.Map(func(r rune) rune {
+			if unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError {
+				return -1
+			}
+			return r
+		}, secret)
+		if len(visible) < 4 {
+			return // without its blanks it is too short to be looked for
+		}
+		if !utf8.ValidString(secret) && len(chain) >= 2 { // all of its bytes are encoded first
+			chain = append([]byte{[]byte{0, 1, 2, 4, 5}[chain[0]%5], chain[1]}, chain[2:]...)
+			if chain[0] < 3 {
+				chain[1] = 0
+			}
+		}
 		r := &wire.Request{Secrets: []string{secret}}
 		echo := secret
 		for i := 0; i+1 < len(chain); i += 2 {
@@ -254,7 +269,7 @@ func encode(s, before, after string, encoding, choice byte) string {
 	some := func(must byte, format func(byte) string) string {
 		var b strings.Builder
 		for _, c := range []byte(s) {
-			if c == must || choice == 0 || chosen.IntN(3) == 0 {
+			if c == must || c >= 0x80 || choice == 0 || chosen.IntN(3) == 0 {
 				b.WriteString(format(c))
 			} else {
 				b.WriteByte(c)
@@ -262,7 +277,10 @@ func encode(s, before, after string, encoding, choice byte) string {
 		}
 		return b.String()
 	}
-	packed := []byte(before[:min(len(before), int(choice)%8)] + s + after)
+	packed := []byte(s + after)
+	if n := min(len(before), int(choice)%8); n > 0 {
+		packed = []byte(before[:n] + " " + s + after)
+	}
 	switch encoding % 9 {
 	case 0:
 		return some('%', func(c byte) string { return fmt.Sprintf([]string{"%%%02x", "%%%02X"}[choice%2], c) })
@@ -271,6 +289,9 @@ func encode(s, before, after string, encoding, choice byte) string {
 	case 2:
 		return some('\\', func(c byte) string { return fmt.Sprintf([]string{`\x%02x`, `\%03o`}[choice%2], c) })
 	case 3: // characters, not bytes
+		if !utf8.ValidString(s) {
+			return s
+		}
 		var b strings.Builder
 		for _, c := range s {
 			switch {
@@ -300,7 +321,7 @@ func encode(s, before, after string, encoding, choice byte) string {
 	case 7:
 		return html.EscapeString(s)
 	default:
-		if strings.Contains(s, "%") || strings.Contains(s, "\\") || strings.Contains(s, "&") {
+		if !utf8.ValidString(s) || strings.ContainsAny(s, `%\&`) {
 			return s // a break within an escape is none of this encoding
 		}
 		var b strings.Builder
