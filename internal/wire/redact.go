@@ -13,7 +13,7 @@ import (
 
 // Clean makes text that a server wrote fit for an error or a log: at most max
 // bytes, one line, without control characters. If the text repeats a secret of
-// the request, or a part of one, all of it is left out, and [leftOut] stands in
+// the request, or a part of one, all of it is left out, and a fixed text stands in
 // its place: a hostile server could otherwise have its caller log the caller's own
 // token, and a careless one quotes half of what it was sent.
 //
@@ -69,9 +69,10 @@ const (
 	leftOut   = "(the server's text is left out: it repeats what was sent)"
 )
 
-// leave is what stands for a text that is left out, in max bytes.
+// leave is what stands for a text that is left out, in max bytes: a sentence for a
+// message, a word for what is a code or an id.
 func leave(max int) string {
-	if max >= len(leftOut) {
+	if max > 100 {
 		return leftOut
 	}
 	return redaction[:min(max, len(redaction))]
