@@ -97,7 +97,7 @@ func TestReplies(t *testing.T) {
 		{"proof of possession", 200, `{"access_token":"s3cret-token","expires_in":3599,"token_type":"pop"}`, ekm.ErrorGetTokenFailedToGetToken, "", "pop"},
 		{"an error with status 200", 200, `{"error":"server_error"}`, ekm.ErrorGetTokenFailedToGetToken, "", "server_error"},
 		{"too long", 200, `{"access_token":"` + strings.Repeat("a", 70<<10) + `","expires_in":3599}`, ekm.ErrorGetTokenOutOfMemoryConvertResponseString, "", "limit"},
-		{"the secret echoed", 400, `{"error":"s3cret~value","error_description":"you sent s3cret~value and s3cret%7Evalue","error_codes":[900144]}`, ekm.ErrorHttpResponseCodeClientError, "AADSTS900144", "redacted"},
+		{"the secret echoed", 400, `{"error":"s3cret~value","error_description":"you sent s3cret~value and s3cret%7Evalue","error_codes":[900144]}`, ekm.ErrorHttpResponseCodeClientError, "AADSTS900144", "HTTP 400 [redacted]/AADSTS900144: (the server's text is left out: it repeats what was sent)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := newTokens(t, answering(c.status, c.body), aad.Options{Retry: retry.Policy{Attempts: 1}}).Get(t.Context(), demand())

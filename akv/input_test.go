@@ -267,7 +267,29 @@ func TestEchoesAreRedacted(t *testing.T) {
 		assert.NotContains(t, s, "azN5LWJ5dGVz")
 		assert.NotContains(t, s, "t0ken-value")
 	}
-	assert.Contains(t, e.Message, "[redacted]")
+	assert.Equal(t, "(the server's text is left out: it repeats what was sent)", e.Message)
+	assert.Equal(t, []string{"[redacted]", "[redacted]", "[redacted]", "[redacted]"}, []string{e.ServiceCode, e.InnerCode, e.RequestID, e.Region})
+}
+
+// Not only in a refusal: in the answer that rejects a fresh token, and in the
+// header of one that cannot be decoded.
+func TestEchoesInTheLastAnswer(t *testing.T) {
+	for _, answer := range []func(*http.Request) *http.Response{
+		func(r *http.Request) *http.Response {
+			echo := r.Header.Get("Authorization")
+			return reply(r, 401, fmt.Sprintf(`{"error":{"code":%q,"message":%q}}`, echo, echo), "WWW-Authenticate", usualChallenge, "x-ms-request-id", echo)
+		},
+		func(r *http.Request) *http.Response {
+			return reply(r, 200, `{"value":""}`, "x-ms-request-id", r.Header.Get("Authorization"), "x-ms-keyvault-region", r.Header.Get("Authorization"))
+		},
+	} {
+		client := scriptedClient(t, akv.Options{Retry: retry.Policy{Attempts: 1}}, answer)
+		_, err := client.WrapKey(t.Context(), "tde", "", akv.RSAOAEP, []byte("k3y-bytes"))
+		var e *ekm.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, "[redacted]", e.RequestID)
+		assert.NotContains(t, fmt.Sprintf("%v %+v", err, err), "t0ken-value")
+	}
 }
 
 // FuzzErrorBody: whatever a vault answers with an error status, the error has its

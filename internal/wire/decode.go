@@ -140,42 +140,41 @@ func narrowed(s string) []byte {
 // began at each of the offsets that tell. Runs too short for least bytes are
 // passed over.
 func unpacked(s string, least int) [][]byte {
-	var all [][]byte
-	for offset := range 4 {
-		all = append(all, packed{sextet, 6, offset}.decode(s, least))
-	}
-	for offset := range 2 {
-		all = append(all, packed{digit, 4, offset}.decode(s, least))
+	return append(unpack(s, least, sextet, 6, 4), unpack(s, least, digit, 4, 2)...)
+}
+
+// unpack decodes the runs of characters that stand for so many bits each, value's
+// results below 1<<bits, once for each of the offsets.
+func unpack(s string, least int, value func(byte) int, bits, offsets int) [][]byte {
+	all := make([][]byte, offsets)
+	var run []byte
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) {
+			if v := value(s[i]); v < 1<<bits {
+				run = append(run, byte(v))
+				continue
+			}
+		}
+		for offset := range all {
+			if (len(run)-offset)*bits >= 8*least {
+				all[offset] = append(join(all[offset], run[offset:], bits), 0) // where one run ends
+			}
+		}
+		run = run[:0]
 	}
 	return all
 }
 
-// packed is a way to write bytes with characters of fewer bits.
-type packed struct {
-	value  func(byte) int // of a character; 1<<bits and more if it is none
-	bits   int
-	offset int // how many of a run's characters belong to something else
-}
-
-func (p packed) decode(s string, least int) []byte {
-	var b []byte
-	for i := 0; i < len(s); i++ {
-		start := i
-		for i < len(s) && p.value(s[i]) < 1<<p.bits {
-			i++
+// join appends the bytes that the values of so many bits each make up.
+func join(b, values []byte, bits int) []byte {
+	var held uint32
+	n := 0
+	for _, v := range values {
+		held, n = held<<bits|uint32(v), n+bits
+		if n >= 8 {
+			n -= 8
+			b = append(b, byte(held>>n))
 		}
-		if (i-start-p.offset)*p.bits < 8*least {
-			continue
-		}
-		var held, n uint
-		for _, c := range []byte(s[start+p.offset : i]) {
-			held, n = held<<p.bits|uint(p.value(c)), n+uint(p.bits)
-			if n >= 8 {
-				n -= 8
-				b = append(b, byte(held>>n))
-			}
-		}
-		b = append(b, 0) // where one run ends
 	}
 	return b
 }
@@ -197,14 +196,14 @@ func sextet(c byte) int {
 	return 64
 }
 
-// printable has the stretches of b that are text, of least bytes or more.
-func printable(b []byte, least int) string {
+// textIn has the stretches of b that are UTF-8, of least bytes or more.
+func textIn(b []byte, least int) string {
 	var text strings.Builder
 	for len(b) > 0 {
 		n := 0
 		for n < len(b) {
 			r, size := utf8.DecodeRune(b[n:])
-			if r == utf8.RuneError && size <= 1 || !unicode.IsPrint(r) && !unicode.IsSpace(r) {
+			if r == utf8.RuneError && size <= 1 {
 				break
 			}
 			n += size

@@ -19,7 +19,7 @@ const (
 	shortest = 4
 	// searchBudget is how many bytes the search for an echo may look at, decoded
 	// texts included. An honest message of 1 KiB takes less than a tenth.
-	searchBudget = 512 << 10
+	searchBudget = 256 << 10
 )
 
 // secrets are what must not come back in a server's text.
@@ -179,7 +179,7 @@ func (h *secrets) repeatedBy(text string) bool {
 			if found(decoded) {
 				return true
 			}
-			later(printable(decoded, h.least))
+			later(textIn(decoded, h.least))
 		}
 	}
 	return false

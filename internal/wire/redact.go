@@ -13,7 +13,7 @@ import (
 
 // Clean makes text that a server wrote fit for an error or a log: at most max
 // bytes, one line, without control characters. If the text repeats a secret of
-// the request, or a part of one, all of it is left out, and [leftOut] stands in
+// the request, or a part of one, all of it is left out, and a fixed text stands in
 // its place: a hostile server could otherwise have its caller log the caller's own
 // token, and a careless one quotes half of what it was sent.
 //
@@ -27,17 +27,20 @@ import (
 // of a secret of four to seven bytes (of Body and user:password: the whole alone).
 // Shorter secrets are not looked for: they would be found everywhere. The eight
 // bytes are found as they are, and under any chain of these encodings, each
-// applied to all of the text or to some of its characters, whatever stands around:
+// applied to all of the text or to some of its characters (and to those that begin
+// an escape in it), whatever stands around but for the beginning of an escape:
 //
 //   - percent-encoding, with + for a blank or without;
 //   - the escapes of JSON, JavaScript, Go and C: \u0041, \u{41}, \U00000041, \x41, \101, \n, \";
 //   - the character references of HTML and XML: &#65; &#x41; &amp;
 //   - base64 in either alphabet, with or without padding, at any offset of what was encoded;
 //   - hexadecimal digits in either case;
-//   - blanks, line breaks and characters that do not print, put between the characters.
+//   - blanks, line breaks and characters that do not print, put between the
+//     characters or taken from between them, if four bytes remain without them.
 //
-// Bytes above 127 are also found as the characters of those numbers (ISO 8859-1),
-// if that was done first. Text that takes more than [searchBudget] to search is
+// A secret that is not UTF-8, as keys are, is found under a chain whose first
+// encoding was of all its bytes; and alone as characters of the same numbers (ISO
+// 8859-1), escaped or not. Text that takes more than [searchBudget] to search is
 // left out as well. Other encodings (base32, compression, encryption, digits with
 // colons between, letters reversed) are not looked into.
 //
@@ -45,7 +48,7 @@ import (
 // is kept: Key Vault's AKV10046 quotes the head of the token that it was sent,
 // which is no secret.
 func (r *Request) Clean(s string, max int) string {
-	const most = 4 << 10 // of what is looked at; what is beyond is cut anyway
+	const most = 2 << 10 // of what is looked at; what is beyond is cut anyway
 	s = s[:min(len(s), most+max)]
 	h := r.secrets()
 	if h.repeatedBy(redactJWT(s, "")) {
@@ -66,9 +69,10 @@ const (
 	leftOut   = "[redacted] (the server's text repeats what was sent)"
 )
 
-// leave is what stands for a text that is left out, in max bytes.
+// leave is what stands for a text that is left out, in max bytes: a sentence for a
+// message, a word for what is a code or an id.
 func leave(max int) string {
-	if max >= len(leftOut) {
+	if max > 100 {
 		return leftOut
 	}
 	return redaction[:min(max, len(redaction))]

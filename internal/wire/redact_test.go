@@ -45,18 +45,18 @@ func TestClean(t *testing.T) {
 		`body {"value":"AAAB"}`:               `body {"value":"AAAB"}`, // parts of the body are no secret
 		"abc is too short to be looked for":   "abc is too short to be looked for",
 		"a\r\n\tb\x00c\u2028d\u202e\xff e":    "a b c d e",
-		strings.Repeat("é", 40):               strings.Repeat("é", 40),
-		strings.Repeat("é", 41):               strings.Repeat("é", 38) + "...",
+		strings.Repeat("é", 60):               strings.Repeat("é", 60),
+		strings.Repeat("é", 61):               strings.Repeat("é", 58) + "...",
 		"EncodedJwtHeader: 'eyJhbGciOi-_='":   "EncodedJwtHeader: '[redacted]'", // AKV10046
 		"another's eyJhbGciOi.eyJ-_x=.s tail": "another's [redacted] tail",
 	} {
-		assert.Equal(t, out, r.Clean(in, 80), "%q", in)
+		assert.Equal(t, out, r.Clean(in, 120), "%q", in)
 	}
 	assert.Equal(t, "..", r.Clean("long", 2))
 	assert.Empty(t, r.Clean("long", 0))
-	assert.Equal(t, "[redacted]", r.Clean(token, 50), "no room for the sentence")
+	assert.Equal(t, "[redacted]", r.Clean(token, 100), "in place of an id or a code")
 	assert.Equal(t, "[redac", r.Clean(token, 6))
-	assert.Equal(t, leftOut, (&wire.Request{Authorization: token}).Clean(token, 80), "no scheme")
+	assert.Equal(t, leftOut, (&wire.Request{Authorization: token}).Clean(token, 101), "no scheme")
 }
 
 // A token that is a JSON Web Token: its head alone is no secret.
@@ -153,6 +153,27 @@ func TestCleanEchoes(t *testing.T) {
 	}
 }
 
+// Each pair of the documented encodings, for a text and for a key.
+func TestCleanChains(t *testing.T) {
+	for _, secret := range []string{"Abc8Q~ca%41\\u0041 <é>&lt;+of-a_secret", "\x00\x9f\xffkey bytes\xc3\x28 and more \xe2\x82"} {
+		r := &wire.Request{Secrets: []string{secret}}
+		for first := range byte(9) {
+			if !utf8.ValidString(secret) && (first == 3 || first > 5) {
+				continue // leaves bytes as they are
+			}
+			for second := range byte(9) {
+				for choice := range byte(4) {
+					if !utf8.ValidString(secret) && choice > 0 && first < 4 {
+						continue
+					}
+					echo := encode(encode(secret, "a b+c", "d/e", first, choice), "x=y&z", " q", second, choice)
+					assert.Equal(t, leftOut, r.Clean("it said: "+echo+".", 4000), "%d %d %d: %q", first, second, choice, echo)
+				}
+			}
+		}
+	}
+}
+
 // The search is bounded: what would take longer is left out.
 func TestCleanIsBounded(t *testing.T) {
 	r := &wire.Request{Authorization: "Bearer " + strings.Repeat("opaque-Token+", 200)}
@@ -222,6 +243,21 @@ func FuzzClean(f *testing.F) {
 		if len(before)+len(secret)+len(after) > 300 || len(chain) > 8 {
 			return
 		}
+		visible := strings.Map(func(r rune) rune {
+			if unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError {
+				return -1
+			}
+			return r
+		}, secret)
+		if len(visible) < 4 {
+			return // without its blanks it is too short to be looked for
+		}
+		if !utf8.ValidString(secret) && len(chain) >= 2 { // all of its bytes are encoded first
+			chain = append([]byte{[]byte{0, 1, 2, 4, 5}[chain[0]%5], chain[1]}, chain[2:]...)
+			if chain[0] < 3 {
+				chain[1] = 0
+			}
+		}
 		r := &wire.Request{Secrets: []string{secret}}
 		echo := secret
 		for i := 0; i+1 < len(chain); i += 2 {
@@ -254,7 +290,7 @@ func encode(s, before, after string, encoding, choice byte) string {
 	some := func(must byte, format func(byte) string) string {
 		var b strings.Builder
 		for _, c := range []byte(s) {
-			if c == must || choice == 0 || chosen.IntN(3) == 0 {
+			if c == must || c >= 0x80 || choice == 0 || chosen.IntN(3) == 0 {
 				b.WriteString(format(c))
 			} else {
 				b.WriteByte(c)
@@ -262,7 +298,10 @@ func encode(s, before, after string, encoding, choice byte) string {
 		}
 		return b.String()
 	}
-	packed := []byte(before[:min(len(before), int(choice)%8)] + s + after)
+	packed := []byte(s + after)
+	if n := min(len(before), int(choice)%8); n > 0 {
+		packed = []byte(before[:n] + " " + s + after)
+	}
 	switch encoding % 9 {
 	case 0:
 		return some('%', func(c byte) string { return fmt.Sprintf([]string{"%%%02x", "%%%02X"}[choice%2], c) })
@@ -271,6 +310,9 @@ func encode(s, before, after string, encoding, choice byte) string {
 	case 2:
 		return some('\\', func(c byte) string { return fmt.Sprintf([]string{`\x%02x`, `\%03o`}[choice%2], c) })
 	case 3: // characters, not bytes
+		if !utf8.ValidString(s) {
+			return s
+		}
 		var b strings.Builder
 		for _, c := range s {
 			switch {
@@ -300,7 +342,7 @@ func encode(s, before, after string, encoding, choice byte) string {
 	case 7:
 		return html.EscapeString(s)
 	default:
-		if strings.Contains(s, "%") || strings.Contains(s, "\\") || strings.Contains(s, "&") {
+		if !utf8.ValidString(s) || strings.ContainsAny(s, `%\&`) {
 			return s // a break within an escape is none of this encoding
 		}
 		var b strings.Builder
