@@ -163,7 +163,7 @@ func (t *Tokens) fly(ctx context.Context, c challenge.Challenge, rejected Token)
 		if tok, _, err := store.get(k, t.now()); err != nil || tok.Reveal() != "" && tok.Reveal() != rejected.Reveal() {
 			return tok, err
 		}
-		tok, err := t.credential.token(ctx, t.exchange, c)
+		tok, err := exchanged(ctx, t.credential, t.exchange, c)
 		if err != nil {
 			store.fail(k)
 			if isRefusal(err) {
@@ -185,7 +185,7 @@ func (t *Tokens) refresh(k key, c challenge.Challenge) {
 	}
 	store := t.credential.cache()
 	store.flights.Go(t.life, flown[key]{key: k, ahead: true}, func(ctx context.Context) (landing[Token], error) {
-		tok, err := t.credential.token(ctx, t.exchange, c)
+		tok, err := exchanged(ctx, t.credential, t.exchange, c)
 		if err != nil {
 			t.logger.LogAttrs(ctx, slog.LevelWarn, "token not refreshed ahead of its end", slog.Any("error", err))
 			return landing[Token]{}, err
