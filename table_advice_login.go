@@ -157,7 +157,9 @@ func loginAdvice() []adviceRow {
 
 // loginStatusAdvice is about the login endpoint where it names nothing known.
 func loginStatusAdvice() []adviceRow {
-	row := func(code Code, advice string) adviceRow { return adviceRow{party: Authority, code: code, advice: advice} }
+	row := func(code Code, advice string) adviceRow {
+		return adviceRow{party: Authority, code: code, advice: advice}
+	}
 	return []adviceRow{
 		row(ErrorGetTokenBadCredentials, "Compare issuer, subject and audience of the federated credential with those of the token in the file (az ad app federated-credential list --id CLIENT_ID), and check that the file is renewed and this machine's clock is right.").with(CredentialFederated),
 		row(ErrorGetTokenBadCredentials, "Check that the certificate is registered with the application (App registrations, Certificates & secrets, Certificates) and has not expired, and this machine's clock.").with(CredentialCertificate),
