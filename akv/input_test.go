@@ -270,6 +270,28 @@ func TestEchoesAreRedacted(t *testing.T) {
 	assert.Contains(t, e.Message, "[redacted]")
 }
 
+// A refusal that does not say what it is made of is shown if it is text.
+func TestRefusalWithoutContentType(t *testing.T) {
+	for body, want := range map[string]string{
+		"403 Forbidden by the gateway":      "403 Forbidden by the gateway",
+		"":                                  "",
+		"\x00\x01\x02 binary":               "",
+		"<html><body>Blocked</body></html>": "the answer is an HTML page of 33 bytes, from something in front of the vault",
+		`{"error":{"code":"Forbidden","message":"no permission"}}`:  "no permission",
+		"the token that you sent, t0ken-value, is not welcome here": "the token that you sent, [redacted], is not welcome here",
+	} {
+		client := scriptedClient(t, akv.Options{Retry: retry.Policy{Attempts: 1}}, func(r *http.Request) *http.Response {
+			resp := reply(r, 403, body)
+			resp.Header.Del("Content-Type")
+			return resp
+		})
+		_, err := client.GetKey(t.Context(), "tde", "")
+		e, ok := errors.AsType[*ekm.Error](err)
+		require.True(t, ok, "%v", err)
+		assert.Equal(t, want, e.Message)
+	}
+}
+
 // FuzzErrorBody: whatever a vault answers with an error status, the error has its
 // status's code and bounded, clean text without the token.
 func FuzzErrorBody(f *testing.F) {
