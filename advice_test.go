@@ -182,12 +182,10 @@ func platformCases() []adviceCase {
 		c.err.AADSTS = name
 		return c
 	}
-	dial := row(sent, "identity endpoint")
-	dial.err.Phase = ekm.PhaseDial
 	return []adviceCase{
 		named("AADSTS700016", "was deleted"), named("AADSTS7000229", "was deleted"),
 		named("AADSTS500011", "resource option"), named("AADSTS50001", "resource option"),
-		dial,
+		row(sent, "one of Azure's"), row(ekm.ErrorHttpAttemptConnect, "no way"), row(ekm.ErrorAKVDoesNotExist, "IDENTITY_ENDPOINT"),
 		row(c401, "himds"), row(c4xx, "az vm identity assign"), row(c404, "being updated"), row(c429, "20 requests a second"),
 		row(c403, "Docker"), // which answers so for 169.254.169.254
 		row(c5xx, "azcmagent"), row(ekm.ErrorUnknown, "169.254.169.254"),
@@ -226,7 +224,7 @@ func otherCases() []adviceCase {
 		{ekm.Error{Party: ekm.Authority, Code: sent, Phase: ekm.PhaseTLS}, "openssl s_client"},
 		{ekm.Error{Party: ekm.Vault, Code: c401}, "request id"},
 		{ekm.Error{Party: ekm.Authority, Code: sent}, "trace id"},
-		{ekm.Error{Party: ekm.ManagedIdentity, Code: sent, Phase: ekm.PhasePrepare}, "managed identity"},
+		{ekm.Error{Party: ekm.ManagedIdentity, Code: ekm.Code(3050)}, "managed identity"},
 		{ekm.Error{Party: ekm.Proxy, Code: sent}, "its login"},
 		{ekm.Error{Party: ekm.Local, Code: sent}, "this machine"},
 	}

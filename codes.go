@@ -325,10 +325,6 @@ func Codes() []Code {
 	return codes
 }
 
-// keyExistsAlready is a number of connectors 1.0.0.x, the generation before the one
-// that is documented.
-const keyExistsAlready Code = 2055
-
 // inGap reports whether c lies in the hole between the older connector's
 // documented numbers.
 func (c Code) inGap() bool {

@@ -82,10 +82,9 @@ func platformAdvice() []adviceRow {
 			"AADSTS700016", "AADSTS7000229"),
 		named("Check the cloud of the vault and the resource option: this identity's tenant does not know the service that the token was asked for.",
 			"AADSTS500011", "AADSTS50001"),
-		{
-			party: ManagedIdentity, phase: PhaseDial,
-			advice: "Check that this machine is one of Azure's, or has the Azure Arc agent: nothing answers at the identity endpoint in the error. In a container or a pod, let the address 169.254.169.254 pass, or use a workload identity. Elsewhere use an application.",
-		},
+		row(ErrorHttpSendRequest, "Check that this machine is one of Azure's, or has the Azure Arc agent: nothing answers at the identity endpoint in the error. In a container or a pod, let the address 169.254.169.254 pass, or use a workload identity. Elsewhere use an application."),
+		row(ErrorHttpAttemptConnect, "Check that this machine is one of Azure's, or has the Azure Arc agent: it has no way to the identity endpoint in the error. In a container or a pod, let the address 169.254.169.254 pass."),
+		row(ErrorAKVDoesNotExist, "Check the variable IDENTITY_ENDPOINT of the service: the host that it names is not known on this machine."),
 		row(ErrorHttpResponseCodeUnauthorized, "Restart the service so that it reads IDENTITY_ENDPOINT and IDENTITY_HEADER anew (App Service), or add its account to the group himds (Azure Arc: sudo usermod -aG himds ACCOUNT; on Windows the group Hybrid agent extension applications) and restart it."),
 		row(ErrorHttpResponseCodeClientError, "Assign the managed identity to this machine: Security, Identity in the portal, or az vm identity assign -g GROUP -n MACHINE --identities ID. With a user-assigned one compare the client id, object id or resource id; if there are several and none is named, name one. A new assignment takes some minutes."),
 		row(ErrorHttpOperationForbidden, "Check where the program runs: Azure's identity endpoint does not answer 403. Docker Desktop, a proxy or a network policy answers for 169.254.169.254. Run on an Azure machine, let the address pass, or use an application or a workload identity."),

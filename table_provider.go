@@ -1,5 +1,9 @@
 package ekm
 
+// keyExistsAlready is a number of connectors 1.0.0.x, the generation before the one
+// that is documented.
+const keyExistsAlready Code = 2055
+
 // providerEntries are the results for the engine, the event log's statuses, the
 // provider's own codes, and success and unknown.
 func providerEntries() []entry {
