@@ -16,8 +16,9 @@ type Code int
 
 // All 145 documented codes.
 const (
-	// What an EKM provider returns to the database engine; every other code folds
-	// onto one of these, see [Code.Provider].
+	// The results that every EKM provider shares. A provider returns 0 for success, 2
+	// and 4 where the protocol wants them, and for a failure the number of its cause,
+	// see [ProviderCode]. Every other code folds onto one of these, see [Code.Provider].
 	SCPErrSuccess            Code = 0
 	SCPErrFailure            Code = 1
 	SCPErrInsufficientBuffer Code = 2
@@ -200,7 +201,7 @@ type Generation string
 
 // The lists that the 145 numbers come from.
 const (
-	GenerationInterface Generation = "interface" // 0-7: what every EKM provider returns to the engine
+	GenerationInterface Generation = "interface" // 0-7: the results that every EKM provider shares
 	GenerationEventLog  Generation = "event log" // 401, 404: HTTP statuses, printed with the operation
 	GenerationProvider  Generation = "provider"  // 2049-2058: credential string, thumbprints, key map
 	GenerationBoth      Generation = "both"      // 3000, 3001: valid in old and current connectors
@@ -239,6 +240,9 @@ func (c Code) Explain() string {
 		return "Connector 1.0.4.0 and older returned numbers from 3020 to 3075 without documenting them: " +
 			"for challenge, token and key replies that have codes from 3120 to 3709 today."
 	}
+	if c == keyExistsAlready {
+		return "This number is not one of the 145 documented codes. Connectors 1.0.0.x returned it for a key that exists already: CREATE ASYMMETRIC KEY with CREATION_DISPOSITION = CREATE_NEW for a name that the vault has."
+	}
 	return "This number is not one of the 145 documented codes."
 }
 
@@ -251,6 +255,9 @@ func (c Code) Remedy() string {
 	}
 	if c.inGap() {
 		return "Upgrade the connector to 1.0.5.0 or later and repeat the operation: it returns a documented number."
+	}
+	if c == keyExistsAlready {
+		return "Use another key name, or CREATION_DISPOSITION = OPEN_EXISTING for the key that is there; upgrade the connector, as 1.0.0.x is out of support."
 	}
 	return "Check the number for a typing error, and look for the error's text in the log that it came from."
 }
@@ -289,8 +296,10 @@ func (c Code) Generation() Generation {
 	}
 }
 
-// Provider folds the code onto 0-7, the results that an EKM provider may return
-// to the database engine. An undocumented number is a failure (1).
+// Provider folds the code onto 0 to 7, the results that every EKM provider shares.
+// It is for callers that know no other numbers. What a provider returns to the
+// database engine is [ProviderCode], which keeps the number of the cause. An
+// undocumented number is a failure (1).
 func (c Code) Provider() Code {
 	if e, ok := lookup(c); ok {
 		return e.provider

@@ -34,14 +34,19 @@
 //
 // Each current code (3000, 3001, 3100 to 4000, 2049 to 2058) is raised at one
 // place in the source, so a number leads to one step. [Code.Explain] says what
-// happened, [Code.Remedy] and the more exact [Error.Advice] what to do next.
+// happened. What to do next is [Error.Advice], which knows who failed and why, or
+// [Code.Remedy] for who has nothing but the number.
 // Printed with %v an Error is one line, with %+v a block of everything known;
 // it is a JSON object for encoding/json and a group for log/slog.
 //
 // The codes from 3002 to 3077 are the numbers that connector 1.0.4.0 and older
 // use; [Code.Legacy] leads to them. The codes 401 and 404 are HTTP statuses from
-// the connector's event log. Neither is raised here. An EKM provider returns
-// [Code.Provider], one of 0 to 7, to the database engine.
+// the connector's event log. Neither is raised here.
+//
+// An EKM provider returns [ProviderCode] to the database engine: 0 for success, and
+// for a failure the documented number itself, which the engine shows in its
+// message. [Code.Provider] folds a code onto the results 0 to 7, for callers that
+// know no other numbers.
 //
 // The 34 codes with OutOfMemory in their symbol are limits: Go cannot catch a
 // failed allocation, so each stands for one buffer that would outgrow its

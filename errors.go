@@ -25,6 +25,18 @@ const (
 	Proxy           Party = "proxy"            // the proxy on the way to one of the others
 )
 
+// CredentialKind names what was to prove the caller's identity.
+type CredentialKind string
+
+// The kinds of credentials.
+const (
+	CredentialSecret      CredentialKind = "client secret"
+	CredentialCertificate CredentialKind = "certificate"      // also a key in hardware that signs for one
+	CredentialFederated   CredentialKind = "federated token"  // workload identity
+	CredentialManaged     CredentialKind = "managed identity" // of this machine or service
+	CredentialSource      CredentialKind = "token source"     // another library's
+)
+
 // Phase names the step of one HTTP exchange that failed.
 type Phase string
 
@@ -58,6 +70,9 @@ type Error struct {
 	Party Party  // who was spoken to
 	Phase Phase  // how far the exchange got; empty where there was none
 	Host  string // host, and port if not 443, of that party
+	// Credential is what was to prove the caller's identity, where a token was
+	// asked for; empty in all other operations.
+	Credential CredentialKind
 	// Addresses is the one of Host that was connected to or, where no connection
 	// came about, what Host resolved to, at most eight. Empty where a proxy is in
 	// between, or the transport is another's and does not tell.
@@ -194,18 +209,6 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Code, e.Err}
 }
 
-// Advice is what to do next: for a cause that the service named exactly (an
-// AADSTS number, ForbiddenByFirewall, ...) the way out of that cause, else the
-// code's [Code.Remedy].
-func (e *Error) Advice() string {
-	for _, s := range []string{e.AADSTS, e.InnerCode, e.ServiceCode} {
-		if a := serviceAdvice(s); a != "" {
-			return a
-		}
-	}
-	return e.Code.Remedy()
-}
-
 // Format prints the one line for %v and %s, and for %+v a block with a line for
 // each known fact, explanation and advice included.
 func (e *Error) Format(f fmt.State, verb rune) {
@@ -272,6 +275,7 @@ func (e *Error) fields() []field {
 	all := []field{
 		{"operation", e.Op},
 		{"party", string(e.Party)},
+		{"credential", string(e.Credential)},
 		{"host", e.Host},
 		{"address", e.addresses()},
 		{"phase", string(e.Phase)},
@@ -345,3 +349,32 @@ func CodeOf(err error) Code {
 	}
 	return ErrorUnknown
 }
+
+// ProviderCode is the number that an EKM provider returns to the database engine
+// for err, whose message then shows it ("Provider error code: 3113"):
+//
+//   - 0 for nil. [CodeOf] gives 3000 there, which an engine takes for a failure.
+//   - The documented number itself for every failure: 3113, 3303, 2058.
+//   - Never 0 for an error: one that claims success is 3001, unknown.
+//   - Never a number from 8 to 2048, which are reserved: 401 and 404, which only the
+//     event log has, are 5 and 4.
+//
+// The results 1 to 7 are returned where the failure has no other number. Two of
+// them belong to the protocol and are the provider's own to return: 2
+// (SCPErrInsufficientBuffer) when the engine asks for a size, 4 (SCPErrNotFound) at
+// the end of an enumeration. [Code.Provider] is something else, a fold onto 0 to 7.
+func ProviderCode(err error) Code {
+	switch c := CodeOf(err); {
+	case err == nil:
+		return SCPErrSuccess
+	case c.Provider() == SCPErrSuccess, c < 0:
+		return ErrorUnknown
+	case c > SCPErrProviderError && c <= lastReserved:
+		return c.Provider()
+	default:
+		return c
+	}
+}
+
+// lastReserved is the last number that the EKM interface keeps for itself.
+const lastReserved Code = 2048

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +27,7 @@ func full() *ekm.Error {
 		Code:          ekm.ErrorGetTokenBadCredentials,
 		Op:            "acquireToken",
 		Party:         ekm.Authority,
+		Credential:    ekm.CredentialSecret,
 		Phase:         ekm.PhaseDecode,
 		Host:          "login.microsoftonline.com",
 		Addresses:     []netip.Addr{netip.MustParseAddr("20.190.160.2")},
@@ -141,6 +141,7 @@ func TestErrorBlock(t *testing.T) {
   advice:      ` + full().Advice() + `
   operation:   acquireToken
   party:       authority
+  credential:  client secret
   host:        login.microsoftonline.com
   address:     20.190.160.2 (public)
   phase:       decode
@@ -223,11 +224,49 @@ func TestCodeOf(t *testing.T) {
 	}
 }
 
+// TestProviderCode: what the engine is given is 0 for success alone, and a number
+// that somebody can look up.
+func TestProviderCode(t *testing.T) {
+	wrapped := fmt.Errorf("a: %w", &ekm.Error{Code: ekm.ErrorGetTokenBadCredentials})
+	for _, c := range []struct {
+		name string
+		err  error
+		want ekm.Code
+	}{
+		{"nil is success, which CodeOf calls 3000", nil, 0},
+		{"the number itself", &ekm.Error{Code: ekm.ErrorHttpOperationForbidden}, 3113},
+		{"wrapped", wrapped, 3303},
+		{"the provider's own", ekm.SCPErrFailureInRegistry, 2058},
+		{"an older number", ekm.LegacyErrorHttpSendRequest, 3008},
+		{"the protocol's: a buffer that is too small", ekm.SCPErrInsufficientBuffer, 2},
+		{"the protocol's: no more algorithms", ekm.SCPErrNotFound, 4},
+		{"a result that has no other number", &ekm.Error{Code: ekm.SCPErrNotSupported}, 3},
+		{"foreign", io.EOF, 3001},
+		{"an Error without a code", &ekm.Error{Err: io.EOF}, 3001},
+		{"an error that calls itself a success", ekm.ErrorSuccess, 3001},
+		{"the same in 0 to 7", ekm.SCPErrSuccess, 3001},
+		{"a number that the interface reserves", ekm.AcquireToken, ekm.SCPErrAuthFailure},
+		{"another one", ekm.GetKeyByName, ekm.SCPErrNotFound},
+		{"one that nobody has documented", ekm.Code(2048), ekm.SCPErrFailure},
+		{"a provider's own addition", ekm.Code(5001), 5001},
+		{"a number below all", ekm.Code(-1), 3001},
+	} {
+		assert.Equal(t, c.want, ekm.ProviderCode(c.err), c.name)
+	}
+	for _, c := range ekm.Codes() {
+		got := ekm.ProviderCode(c)
+		assert.NotZero(t, got, "%v is an error", c)
+		if c > 2048 && c != ekm.ErrorSuccess {
+			assert.Equal(t, c, got)
+		}
+	}
+}
+
 func TestErrorJSON(t *testing.T) {
 	got, err := json.Marshal(full())
 	require.NoError(t, err)
 	assert.Equal(t, `{"code":3303,"symbol":"ErrorGetTokenBadCredentials","operation":"acquireToken","party":"authority",`+
-		`"host":"login.microsoftonline.com","address":"20.190.160.2 (public)","phase":"decode","status":401,"service":"invalid_client","inner":"inner",`+
+		`"credential":"client secret","host":"login.microsoftonline.com","address":"20.190.160.2 (public)","phase":"decode","status":401,"service":"invalid_client","inner":"inner",`+
 		`"aadsts":"AADSTS7000222","message":"The provided client secret keys are expired.",`+
 		`"request":"11111111-0000-0000-0000-000000000000","correlation":"22222222-0000-0000-0000-000000000000",`+
 		`"trace":"33333333-0000-0000-0000-000000000000","region":"westeurope","attempts":2,"retryAfter":1.5,`+
@@ -256,53 +295,5 @@ func TestErrorLogValue(t *testing.T) {
 		var want map[string]any
 		require.NoError(t, json.Unmarshal(text, &want))
 		assert.Equal(t, want, line.Err)
-	}
-}
-
-func TestAdvicePrefersTheExactCause(t *testing.T) {
-	err := &ekm.Error{Code: ekm.ErrorHttpOperationForbidden}
-	assert.Equal(t, ekm.ErrorHttpOperationForbidden.Remedy(), err.Advice())
-	err.ServiceCode = "Forbidden" // says no more than the status
-	assert.Equal(t, ekm.ErrorHttpOperationForbidden.Remedy(), err.Advice())
-	err.ServiceCode = "Throttled"
-	assert.Contains(t, err.Advice(), "rate")
-	err.InnerCode = "ForbiddenByFirewall"
-	assert.Contains(t, err.Advice(), "firewall")
-	err.AADSTS = "AADSTS7000222"
-	assert.Contains(t, err.Advice(), "expired")
-	err.AADSTS = "AADSTS1"
-	assert.Contains(t, err.Advice(), "firewall")
-}
-
-func TestAdviceTexts(t *testing.T) {
-	login := []string{
-		"7000215", "7000222", "7000218", "7000112", "700016", "90002", "500011", "700021",
-		"700023", "700024", "700027", "50027", "70021", "50196", "90055", "90033",
-	}
-	vault := []string{
-		"ForbiddenByPolicy", "ForbiddenByRbac", "ForbiddenByFirewall", "ForbiddenByConnection", "KeyOperationForbidden",
-		"KeyDisabled", "AccessDenied", "ObjectIsBeingDeleted", "ObjectIsDeletedButRecoverable", "Conflict", "Throttled",
-		"KeyNotFound", "BadParameter",
-	}
-	seen := map[string]bool{}
-	check := func(t *testing.T, err *ekm.Error) {
-		advice := err.Advice()
-		assert.NotEqual(t, err.Code.Remedy(), advice)
-		checkRemedy(t, advice)
-		assert.False(t, seen[advice], "advice given twice: %q", advice)
-		seen[advice] = true
-	}
-	for _, number := range login {
-		t.Run(number, func(t *testing.T) { check(t, &ekm.Error{Code: ekm.ErrorUnknown, AADSTS: "AADSTS" + number}) })
-	}
-	for _, code := range vault {
-		t.Run(code, func(t *testing.T) {
-			check(t, &ekm.Error{Code: ekm.ErrorUnknown, InnerCode: code})
-			assert.NotEqual(t, ekm.ErrorUnknown.Remedy(), (&ekm.Error{Code: ekm.ErrorUnknown, ServiceCode: code}).Advice())
-		})
-	}
-	// Only the exact code counts.
-	for _, code := range []string{"7000222", "aadsts7000222", "AADSTS70002220", strings.ToLower("KeyDisabled")} {
-		assert.Equal(t, ekm.ErrorUnknown.Remedy(), (&ekm.Error{Code: ekm.ErrorUnknown, InnerCode: code}).Advice())
 	}
 }

@@ -1,6 +1,7 @@
 package ekm_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -30,7 +31,24 @@ func ExampleCode_Legacy() {
 	// false
 }
 
-// What an EKM provider hands to the database engine.
+// What an EKM provider returns to the database engine. The engine shows the number:
+// "Provider error code: 3113".
+func ExampleProviderCode() {
+	wrapKey := func(context.Context) error {
+		return &ekm.Error{Code: ekm.ErrorHttpOperationForbidden, Op: "wrapKey", Party: ekm.Vault, Status: 403}
+	}
+	encrypt := func(ctx context.Context) int32 { // SqlCryptEncrypt
+		err := wrapKey(ctx)
+		return int32(ekm.ProviderCode(err))
+	}
+	fmt.Println(encrypt(context.Background()))
+	fmt.Println(int32(ekm.ProviderCode(nil)))
+	// Output:
+	// 3113
+	// 0
+}
+
+// The results 0 to 7 are for callers that know no other numbers.
 func ExampleCode_Provider() {
 	code := ekm.ErrorHttpOperationForbidden
 	fmt.Println(code.Provider())
@@ -87,5 +105,5 @@ func ExampleError() {
 	}
 	// Output:
 	// unwrapKey: 3113 ErrorHttpOperationForbidden: vault contoso.vault.azure.net: HTTP 403 Forbidden/ForbiddenByFirewall (request id 6f6c4645-0202-4486-b625-fa957dfc4700)
-	// Add the client address in the message to the vault's firewall, or let this machine's subnet or private endpoint in.
+	// Add the client address in the message to the vault's firewall (Networking, Firewalls and virtual networks, or az keyvault network-rule add --name VAULT --ip-address ADDRESS), or let this machine's subnet or private endpoint in.
 }

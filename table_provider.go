@@ -1,18 +1,22 @@
 package ekm
 
+// keyExistsAlready is a number of connectors 1.0.0.x, the generation before the one
+// that is documented.
+const keyExistsAlready Code = 2055
+
 // providerEntries are the results for the engine, the event log's statuses, the
 // provider's own codes, and success and unknown.
 func providerEntries() []entry {
 	return []entry{
 		{
 			SCPErrSuccess, "scp_err_Success", SCPErrSuccess, whyItself,
-			"The provider reports success to the database engine.",
-			"Do nothing; if the engine shows an error with code 0, look at the engine's own message beside it.",
+			"The provider reports success to the database engine. With Msg 33029 it means something else: the provider loaded, and the engine refused what it says of itself (name, version, API version, key flags).",
+			"Do nothing. With Msg 33029, compare the structure that SqlCryptGetProviderInfo fills in with the EKM interface 1.1; with any other message, look at the engine's own text beside the number.",
 		},
 		{
 			SCPErrFailure, "scp_err_Failure", SCPErrFailure, whyItself,
-			"The provider failed: network, server, a limit, or a reply that made no sense. From this library itself: the call ended while it waited for its turn or for a token that another call was fetching.",
-			"Look in the provider's log for the code above 2048 that goes with it, which names the step. If there is none, the caller's time was up: allow more time, or start fewer calls at once.",
+			"The provider failed: network, server, a limit, or a reply that made no sense. From this library itself: the call ended while it waited for its turn or for a token that another call was fetching. With Msg 33029: the provider could not start.",
+			"Restart SQL Server if the message is 33029, and check the DLL's signature and what it depends on. Else look in the provider's log for the code above 2048 that goes with it, which names the step. If there is none, the caller's time was up: allow more time, or start fewer calls at once.",
 		},
 		{
 			SCPErrInsufficientBuffer, "scp_err_InsufficientBuffer", SCPErrInsufficientBuffer, whyItself,
@@ -21,8 +25,8 @@ func providerEntries() []entry {
 		},
 		{
 			SCPErrNotSupported, "scp_err_NotSupported", SCPErrNotSupported, whyItself,
-			"Key type, size or algorithm is not supported: an EC or symmetric key where RSA is needed, an RSA size other than 2048, 3072 or 4096 bits, or an unknown algorithm.",
-			"Use an RSA or RSA-HSM key of 2048, 3072 or 4096 bits with RSA1_5, RSA-OAEP or RSA-OAEP-256; Microsoft's connector needs file version 15.0.2000.440 for RSA-HSM and 3072 bits.",
+			"Key type, size or algorithm is not supported: an EC or symmetric key where RSA is needed, an RSA size other than 2048, 3072 or 4096 bits, or an unknown algorithm. With Msg 33029, a function of the provider's DLL that has to be there answers that it is not supported.",
+			"Use an RSA or RSA-HSM key of 2048, 3072 or 4096 bits with RSA1_5, RSA-OAEP or RSA-OAEP-256; Microsoft's connector needs file version 15.0.2000.440 for RSA-HSM and 3072 bits. With Msg 33029, give the provider's author the event sec_ekm_provider_called, which names the function.",
 		},
 		{
 			SCPErrNotFound, "scp_err_NotFound", SCPErrNotFound, whyItself,
@@ -63,8 +67,8 @@ func providerEntries() []entry {
 		},
 		{
 			SCPErrPasswordTooShort, "scp_err_PasswordTooShort", SCPErrAuthFailure, whyIdentity,
-			"Local: the credential's SECRET has fewer than 33 characters: 32 hex digits of the client id, without hyphens, and at least one of the client secret.",
-			"Set SECRET with ALTER CREDENTIAL to the client id without hyphens directly followed by the secret value.",
+			"Local: the credential's SECRET has fewer than 33 characters: 32 hex digits of the client id, without hyphens, and at least one of the client secret. Connectors 1.0.0.x returned 2050 for any exception that they did not expect.",
+			"Set SECRET with ALTER CREDENTIAL to the client id without hyphens directly followed by the secret value. With connector 1.0.0.x look in the Windows application log for the exception, and upgrade.",
 		},
 		{
 			SCPErrOutOfMemory, "scp_err_OutOfMemory", SCPErrFailure, whyBudget,
@@ -78,8 +82,8 @@ func providerEntries() []entry {
 		},
 		{
 			SCPErrConvertThumbprintToKeyName, "scp_err_ConvertThumbprintToKeyName", SCPErrNotFound, "the thumbprint leads to no key",
-			"Local: the thumbprint that the engine asked for leads to no key name: it does not decode, or this machine's key map does not hold it.",
-			"Copy the key map from the server that created the asymmetric key to this one, or run CREATE ASYMMETRIC KEY for the same vault key here.",
+			"Local: the thumbprint that the engine asked for leads to no key name: it does not decode, or this machine's key map does not hold it. Connectors 1.0.0.x returned 2053 for a web request that failed, mostly under Msg 33037.",
+			"Copy the key map from the server that created the asymmetric key to this one, or run CREATE ASYMMETRIC KEY for the same vault key here. With connector 1.0.0.x give the application the key permissions get, list, wrapKey and unwrapKey, and upgrade.",
 		},
 		{
 			SCPErrThumbprintExistedInRegistry, "scp_err_ThumbprintExistedInRegistry", SCPErrFailure, "two key addresses claim one thumbprint, neither is plainly wrong",
@@ -88,8 +92,8 @@ func providerEntries() []entry {
 		},
 		{
 			SCPErrFailureInRegistry, "scp_err_FailureInRegistry", SCPErrFailure, "this machine's key map is out of reach",
-			"Local: the key map (the registry on Windows, or a file) could not be read or written, mostly for lack of permission.",
-			`Give the SQL Server service account full control of HKLM\SOFTWARE\Microsoft\SQL Server Cryptographic Provider\Azure Key Vault, or of the map's file and folder.`,
+			"Local: the key map (the registry on Windows, or a file) could not be read or written. Mostly the key SQL Server Cryptographic Provider in the registry is missing and the service account may not create it; the installer does not. The vault is not at fault.",
+			`Create the key HKLM\SOFTWARE\Microsoft\SQL Server Cryptographic Provider with regedit, give the SQL Server service account (NT SERVICE\MSSQLSERVER) full control of it, and repeat the statement; on every node of a cluster or availability group. For a map in a file, give it the file and its folder.`,
 		},
 
 		{

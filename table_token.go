@@ -63,7 +63,7 @@ func tokenEntries() []entry {
 		{
 			ErrorGetTokenOutOfMemoryConcatBody, "ErrorGetTokenOutOfMemoryConcatBody", SCPErrFailure, whyBudget,
 			"Local: the body of the token request would be longer than Limits.Request (1 MiB).",
-			"Check secret or assertion file for text that does not belong there; raise Limits.Request only if they are right.",
+			"Check the credential, or the file that it comes from, for text that does not belong there; raise Limits.Request only if it is right.",
 		},
 		{
 			ErrorGetTokenOutOfMemoryConvertResponseString, "ErrorGetTokenOutOfMemoryConvertResponseString", SCPErrFailure, whyBudget,
@@ -73,7 +73,7 @@ func tokenEntries() []entry {
 		{
 			ErrorGetTokenBadCredentials, "ErrorGetTokenBadCredentials", SCPErrAuthFailure, whyIdentity,
 			"The login endpoint refuses the credential: wrong or expired client secret, unknown certificate, or an assertion outside its time.",
-			"Check the expiry date of secret or certificate in the app registration and this machine's clock; set a new secret with ALTER CREDENTIAL (Microsoft's connector then needs a restart of SQL Server).",
+			"Check the expiry date of secret or certificate in the app registration and this machine's clock; set a new secret with ALTER CREDENTIAL on every server and every node of an availability group (Microsoft's connector then needs a restart of SQL Server on each).",
 		},
 		{
 			ErrorGetTokenFailedToGetToken, "ErrorGetTokenFailedToGetToken", SCPErrAuthFailure, whyIdentity,

@@ -35,6 +35,8 @@ type Credential interface {
 	token(ctx context.Context, x *exchange, c challenge.Challenge) (Token, error)
 	// cache is where the credential's tokens are kept.
 	cache() *cache
+	// kind is what errors call the credential.
+	kind() ekm.CredentialKind
 	// fingerprint differs between credentials that an authority could tell apart.
 	fingerprint() [32]byte
 }

@@ -117,5 +117,5 @@ func TestArcKeyRefused(t *testing.T) {
 	e := failureOf(t, err, ekm.ErrorHttpResponseCodeUnauthorized)
 	assert.Len(t, agent.requests(), 2, "one proof, not one after another")
 	assert.NotContains(t, fmt.Sprintf("%+v %#v", err, *e), "the-key-of")
-	assert.Contains(t, e.Message, "is left out")
+	assert.Contains(t, e.Message, "[redacted]")
 }

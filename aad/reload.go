@@ -112,7 +112,7 @@ func (r *reloading) token(ctx context.Context, x *exchange, demand challenge.Cha
 	if err != nil {
 		return Token{}, err
 	}
-	tok, err := cred.token(ctx, x, demand)
+	tok, err := exchanged(ctx, cred, x, demand)
 	if !refusedIdentity(err) {
 		return tok, err
 	}
@@ -121,7 +121,7 @@ func (r *reloading) token(ctx context.Context, x *exchange, demand challenge.Cha
 	if loadErr != nil || again.fingerprint() == cred.fingerprint() {
 		return tok, err
 	}
-	return again.token(ctx, x, demand)
+	return exchanged(ctx, again, x, demand)
 }
 
 func (r *reloading) fingerprint() [32]byte {

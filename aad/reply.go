@@ -181,7 +181,11 @@ func (x *exchange) refused(r *wire.Request, resp *wire.Response) *ekm.Error {
 	e := x.client.Refusal(r, resp)
 	var w wireError
 	if json.Unmarshal(resp.Body, &w) != nil || w.Error == "" {
-		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+		kind := resp.Header.Get("Content-Type")
+		if kind == "" && !json.Valid(resp.Body) {
+			kind = http.DetectContentType(resp.Body)
+		}
+		if strings.HasPrefix(kind, "text/plain") {
 			e.Message = r.Clean(string(resp.Body), 200)
 		}
 		return e

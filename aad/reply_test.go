@@ -1,6 +1,7 @@
 package aad_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -97,7 +98,7 @@ func TestReplies(t *testing.T) {
 		{"proof of possession", 200, `{"access_token":"s3cret-token","expires_in":3599,"token_type":"pop"}`, ekm.ErrorGetTokenFailedToGetToken, "", "pop"},
 		{"an error with status 200", 200, `{"error":"server_error"}`, ekm.ErrorGetTokenFailedToGetToken, "", "server_error"},
 		{"too long", 200, `{"access_token":"` + strings.Repeat("a", 70<<10) + `","expires_in":3599}`, ekm.ErrorGetTokenOutOfMemoryConvertResponseString, "", "limit"},
-		{"the secret echoed", 400, `{"error":"s3cret~value","error_description":"you sent s3cret~value and s3cret%7Evalue","error_codes":[900144]}`, ekm.ErrorHttpResponseCodeClientError, "AADSTS900144", "HTTP 400 [redacted]/AADSTS900144: (the server's text is left out: it repeats what was sent)"},
+		{"the secret echoed", 400, `{"error":"s3cret~value","error_description":"you sent s3cret~value and s3cret%7Evalue","error_codes":[900144]}`, ekm.ErrorHttpResponseCodeClientError, "AADSTS900144", "HTTP 400 [redacted]/AADSTS900144: [redacted] (the server's text repeats what was sent)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := newTokens(t, answering(c.status, c.body), aad.Options{Retry: retry.Policy{Attempts: 1}}).Get(t.Context(), demand())
@@ -216,4 +217,24 @@ func TestSecretEchoedWithStatus200(t *testing.T) {
 	_, err := newTokens(t, answering(200, `{"error":"you sent s3cret~value","token_type":"s3cret~value"}`), aad.Options{}).Get(t.Context(), demand())
 	require.ErrorIs(t, err, ekm.ErrorGetTokenFailedToGetToken)
 	assert.NotContains(t, err.Error(), "s3cret")
+}
+
+// A refusal that does not say what it is made of is shown if it is text, but JSON is
+// not text.
+func TestRefusalWithoutContentType(t *testing.T) {
+	for body, want := range map[string]string{
+		"connecting to 169.254.169.254: forbidden": "connecting to 169.254.169.254: forbidden", // as Docker Desktop answers
+		"":                               "",
+		"\x00\x01\x02 binary":            "",
+		"<html>Blocked</html>":           "",
+		`{"message":"no such identity"}`: "no such identity", // App Service
+		`{"reason":"unknown"}`:           "",
+	} {
+		_, err := tokensOf(t, made(t)(aad.NewManagedIdentity(&aad.ManagedIdentityOptions{Source: aad.IMDS})), roundTrip(func(r *http.Request) (*http.Response, error) {
+			return replyWith(r, 403, http.Header{}, body), nil
+		})).Get(t.Context(), demand())
+		e, ok := errors.AsType[*ekm.Error](err)
+		require.True(t, ok, "%v", err)
+		assert.Equal(t, want, e.Message, "%q", body)
+	}
 }

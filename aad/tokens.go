@@ -166,7 +166,7 @@ func (t *Tokens) fly(ctx context.Context, c challenge.Challenge, rejected Token)
 		if tok, _, err := store.get(k, t.now()); err != nil || tok.Reveal() != "" && tok.Reveal() != rejected.Reveal() {
 			return tok, err
 		}
-		tok, err := t.credential.token(ctx, t.exchange, c)
+		tok, err := exchanged(ctx, t.credential, t.exchange, c)
 		if err != nil {
 			store.fail(k)
 			if isRefusal(err) {
@@ -207,7 +207,7 @@ func (t *Tokens) unattended(ctx context.Context, c challenge.Challenge) (tok Tok
 			err = noToken(fmt.Errorf("foreign code panicked with a value of type %T:\n%s", v, debug.Stack()), ekm.Local, hostOf(c.Authority))
 		}
 	}()
-	return t.credential.token(ctx, t.exchange, c)
+	return exchanged(ctx, t.credential, t.exchange, c)
 }
 
 // Known returns what the vault at host demands, if that has led to a token, or if

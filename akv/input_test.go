@@ -267,7 +267,7 @@ func TestEchoesAreRedacted(t *testing.T) {
 		assert.NotContains(t, s, "azN5LWJ5dGVz")
 		assert.NotContains(t, s, "t0ken-value")
 	}
-	assert.Equal(t, "(the server's text is left out: it repeats what was sent)", e.Message)
+	assert.Equal(t, "[redacted] (the server's text repeats what was sent)", e.Message)
 	assert.Equal(t, []string{"[redacted]", "[redacted]", "[redacted]", "[redacted]"}, []string{e.ServiceCode, e.InnerCode, e.RequestID, e.Region})
 }
 
@@ -289,6 +289,28 @@ func TestEchoesInTheLastAnswer(t *testing.T) {
 		require.ErrorAs(t, err, &e)
 		assert.Equal(t, "[redacted]", e.RequestID)
 		assert.NotContains(t, fmt.Sprintf("%v %+v", err, err), "t0ken-value")
+	}
+}
+
+// A refusal that does not say what it is made of is shown if it is text.
+func TestRefusalWithoutContentType(t *testing.T) {
+	for body, want := range map[string]string{
+		"403 Forbidden by the gateway":      "403 Forbidden by the gateway",
+		"":                                  "",
+		"\x00\x01\x02 binary":               "",
+		"<html><body>Blocked</body></html>": "the answer is an HTML page of 33 bytes, from something in front of the vault",
+		`{"error":{"code":"Forbidden","message":"no permission"}}`:  "no permission",
+		"the token that you sent, t0ken-value, is not welcome here": "[redacted] (the server's text repeats what was sent)",
+	} {
+		client := scriptedClient(t, akv.Options{Retry: retry.Policy{Attempts: 1}}, func(r *http.Request) *http.Response {
+			resp := reply(r, 403, body)
+			resp.Header.Del("Content-Type")
+			return resp
+		})
+		_, err := client.GetKey(t.Context(), "tde", "")
+		e, ok := errors.AsType[*ekm.Error](err)
+		require.True(t, ok, "%v", err)
+		assert.Equal(t, want, e.Message)
 	}
 }
 

@@ -3,6 +3,7 @@ package akv
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/akv-ekm/ekm"
@@ -25,7 +26,11 @@ type wireError struct {
 func (c *Client) refused(r *wire.Request, resp *wire.Response) *ekm.Error {
 	e := c.wire.Refusal(r, resp)
 	var w wireError
-	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	kind := resp.Header.Get("Content-Type")
+	if kind == "" {
+		kind = http.DetectContentType(resp.Body)
+	}
+	kind, _, _ = strings.Cut(kind, ";")
 	switch {
 	case json.Unmarshal(resp.Body, &w) == nil:
 		e.ServiceCode = r.Clean(w.Error.Code, 100)

@@ -175,8 +175,8 @@ func expect(out io.Writer, what string, err error, want ekm.Code) error {
 	if !ok || e.Code != want {
 		return fmt.Errorf("%s: expected %v, got: %w", what, want, cmpErr(err))
 	}
-	fmt.Fprintf(out, "  %s\n    code    %v, to the database engine %v\n    said    %v\n    to do   %s\n",
-		what, e.Code, e.Code.Provider(), e, e.Advice())
+	fmt.Fprintf(out, "  %s\n    code    %v, to the database engine %d\n    said    %v\n    to do   %s\n",
+		what, e.Code, ekm.ProviderCode(err), e, e.Advice())
 	return nil
 }
 

@@ -36,6 +36,9 @@ type scenario struct {
 	// the codes of the service itself.
 	service string
 
+	// advice is a part of the error's advice, for rows that are about it.
+	advice string
+
 	// live runs the scenario in real time, as sockets and files need it. The
 	// others run in virtual time.
 	live bool
@@ -47,24 +50,27 @@ func scenarios() []scenario {
 	return slices.Concat(
 		providerScenarios(), networkScenarios(), statusScenarios(), headerScenarios(), challengeScenarios(), tokenScenarios(),
 		getKeyScenarios(), backupScenarios(), wrapScenarios(), unwrapScenarios(),
-		secretScenarios(), assertionScenarios(), certificateScenarios(),
+		secretScenarios(), assertionScenarios(), certificateScenarios(), adviceScenarios(),
 	)
 }
 
 func TestMatrix(t *testing.T) {
+	given := make(advice)
 	for _, row := range scenarios() {
 		t.Run(fmt.Sprintf("%d/%s", row.code, row.how), func(t *testing.T) {
+			play := func(t *testing.T) { row.play(t, given) }
 			if row.live {
-				row.play(t)
+				play(t)
 				return
 			}
-			synctest.Test(t, row.play)
+			synctest.Test(t, play)
 		})
 	}
+	given.check(t)
 }
 
 // play runs the scenario and checks everything that it promises.
-func (row scenario) play(t *testing.T) {
+func (row scenario) play(t *testing.T, given advice) {
 	s := newScene(t)
 	err := row.run(s)
 	if row.code == ekm.ErrorSuccess {
@@ -102,6 +108,11 @@ func (row scenario) play(t *testing.T) {
 		assert.ErrorContains(t, e.Err, row.says)
 	}
 	s.checkSecrets(e)
+	if e.Op == "acquireToken" && e.Party != ekm.Local {
+		assert.NotEmpty(t, e.Credential, "what was to prove the identity")
+	}
+	assert.Contains(t, e.Advice(), row.advice)
+	given.add(t, e)
 }
 
 func service(e *ekm.Error) string {
