@@ -24,6 +24,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	client, err := akv.NewClient("https://"+w.address, cred, &akv.Options{
 		Proxy:     proxy.New(proxy.Settings{Mode: proxy.None}),
 		Authority: "https://" + w.address + "/" + w.Tenant(), Resource: w.Resource(),
+		IDHost: w.VaultHost(),
 	})
 	require.NoError(t, err)
 	burst := func() {

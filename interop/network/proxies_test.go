@@ -120,7 +120,8 @@ func (w *world) get(t *testing.T, address string) error {
 	client, err := akv.NewClient("https://"+w.address, cred, &akv.Options{
 		Proxy:     proxy.New(proxy.Settings{URL: address}),
 		Authority: "https://" + w.address + "/" + w.Tenant(), Resource: w.Resource(),
-		Retry: retry.Policy{Attempts: 1},
+		IDHost: w.VaultHost(),
+		Retry:  retry.Policy{Attempts: 1},
 	})
 	require.NoError(t, err)
 	defer client.Close()
