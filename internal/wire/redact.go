@@ -122,6 +122,9 @@ func (r *Request) Redact(err error) error {
 // characters: net/http quotes what a server sent in place of a status line.
 func (r *Request) redacted(err error) error {
 	const limit = 1 << 10
+	if _, ours := err.(*proxyRefusal); ours { // no server's text, whatever word the password is
+		return err
+	}
 	text := err.Error()
 	clean := r.Clean(text, limit)
 	if clean == text {
