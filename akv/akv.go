@@ -104,7 +104,7 @@ type Options struct {
 	// by another one: by an address, a private name, a local port, a proxy in front
 	// of it. It is a name, host or URL like NewClient's vault: "contoso",
 	// "contoso.vault.azure.net". Ids that name neither this host nor the client's
-	// own are refused, by each operation with its code (3412, 3607, 3707), as
+	// own are refused, by each operation with its code (3412, 3608, 3708), as
 	// callers keep ids and go back to them. Links to the next page of a list that
 	// lead to IDHost are followed on the client's own host. Empty means that ids
 	// name the host, with its port, that NewClient was given; a private endpoint

@@ -40,8 +40,9 @@ func TestBurstsShareConnections(t *testing.T) {
 	for range 2 {
 		var calls sync.WaitGroup
 		for range burst {
+			own := *r // a request is of one goroutine
 			calls.Go(func() {
-				_, err := client.Do(t.Context(), r)
+				_, err := client.Do(t.Context(), &own)
 				assert.NoError(t, err)
 			})
 		}
