@@ -212,6 +212,10 @@ func otherCases() []adviceCase {
 		local(ekm.CredentialFederated, "AZURE_FEDERATED_TOKEN_FILE"), local(ekm.CredentialManaged, "himds"), local(ekm.CredentialSource, "token source"),
 		local(ekm.CredentialCertificate, "If it names a file"),
 		{ekm.Error{Party: ekm.Local, Code: sent, Phase: ekm.PhasePrepare}, "more time"},
+		// Not what to do with another's connector, of which the codes' remedies speak too.
+		{ekm.Error{Party: ekm.Local, Code: ekm.SCPErrFailure}, "Allow the call more time"},
+		{ekm.Error{Party: ekm.Local, Code: ekm.SCPErrNotSupported}, "EC keys do not wrap"},
+		{ekm.Error{Party: ekm.Local, Code: ekm.SCPErrPasswordTooShort}, "Set SECRET with ALTER CREDENTIAL"},
 		way(ekm.ErrorHttpAttemptConnect, ekm.PhaseDial, "default route"), way(sent, ekm.PhaseDial, "port 443"), way(sent, ekm.PhaseTLS, "openssl s_client"),
 		way(sent, ekm.PhaseWrite, "being sent"), way(ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, "idle timeouts"),
 		way(ekm.ErrorHttpQueryHeader, ekm.PhaseHeader, "changes replies"), way(ekm.ErrorHttpQueryHeaderUpdateBufferLength, ekm.PhaseHeader, "length"),

@@ -122,6 +122,19 @@ func localAdvice() []adviceRow {
 		return adviceRow{party: Local, credential: kind, code: ErrorGetTokenFailedToGetToken, advice: advice}
 	}
 	return []adviceRow{
+		// The remedies of these three also think of Microsoft's connectors.
+		{
+			party: Local, code: SCPErrFailure,
+			advice: "Allow the call more time, or start fewer calls at once: its time was up while it waited for its turn, or for a token that another call was fetching.",
+		},
+		{
+			party: Local, code: SCPErrNotSupported,
+			advice: "Use an RSA or RSA-HSM key of 2048, 3072 or 4096 bits, with RSA1_5, RSA-OAEP or RSA-OAEP-256; EC keys do not wrap. The key that proves the identity has to be RSA as well.",
+		},
+		{
+			party: Local, code: SCPErrPasswordTooShort,
+			advice: "Set SECRET with ALTER CREDENTIAL to the client id without hyphens directly followed by the secret's value.",
+		},
 		noToken(CredentialFederated, "Check the file that AZURE_FEDERATED_TOKEN_FILE names: it must be there, hold one token and be readable for the service account. In AKS the pod needs the label azure.workload.identity/use: \"true\" and a service account with the annotation azure.workload.identity/client-id."),
 		noToken(CredentialManaged, "Add the service account to the group himds (sudo usermod -aG himds ACCOUNT; on Windows the group Hybrid agent extension applications) and restart the service: it may not read the file with which Azure Arc proves who asks."),
 		noToken(CredentialSource, "Look at the cause, which is the token source's own error. If it says that the token has expired, set this machine's clock."),
