@@ -110,11 +110,11 @@ func soak(ctx context.Context, fake *fakevault.Server, transport http.RoundTripp
 	w.client = client
 	calm := w.keepBusy(ctx, phase)
 
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithTimeout(ctx, phase) // those who are late meet no more faults
 	var trouble sync.WaitGroup
 	var faults atomic.Uint64
 	trouble.Go(func() { faults.Store(blips(ctx, fake)) })
-	faulted := w.keepBusy(ctx, phase)
+	faulted := w.keepBusy(context.WithoutCancel(ctx), phase)
 	stop()
 	trouble.Wait()
 	last, _ := w.last.Load().(failure)
@@ -188,20 +188,20 @@ func blips(ctx context.Context, fake *fakevault.Server) (n uint64) {
 		case 1:
 			fake.RevokeTokens()
 		case 2:
-			fake.Script(vault(fakevault.Fault{Kind: fakevault.Abort, Times: 3}))
+			fake.Script(vault(fakevault.Fault{Kind: fakevault.Abort, Times: 2}))
 		case 3:
-			fake.Script(vault(fakevault.Fault{Kind: fakevault.Cut, Bytes: 20, Times: 3}))
+			fake.Script(vault(fakevault.Fault{Kind: fakevault.Cut, Bytes: 20, Times: 2}))
 		case 4:
 			fake.RevokeTokensWithClaims()
 		case 5:
-			fake.Script(vault(fakevault.Fault{Status: 500, Times: 3}))
+			fake.Script(vault(fakevault.Fault{Status: 500, Times: 2}))
 		case 6:
-			fake.Script(vault(fakevault.Fault{Kind: fakevault.Stall, Bytes: 20, Times: 1}))
+			fake.Script(vault(fakevault.Fault{Delay: time.Second, Times: 5}))
 		case 7:
 			fake.Script(fakevault.EntraTransient(2))
 			fake.RevokeTokens()
 		case 8:
-			fake.Script(vault(fakevault.Fault{Status: 502, Times: 3}))
+			fake.Script(vault(fakevault.Fault{Status: 502, Times: 2}))
 		}
 	}
 	return n
