@@ -191,7 +191,8 @@ func TestIdleConnectionsThatDied(t *testing.T) {
 			var wg sync.WaitGroup
 			for range many {
 				wg.Go(func() {
-					_, err := client.Do(t.Context(), r)
+					own := *r // a Request is one goroutine's
+					_, err := client.Do(t.Context(), &own)
 					assert.NoError(t, err)
 				})
 			}
