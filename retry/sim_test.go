@@ -105,11 +105,14 @@ const (
 
 // A vault answers after a few milliseconds, by its law.
 type vault struct {
-	law    law
-	stop   func(time.Duration) int           // a status for everything, or one of the two below; 0: none
+	law    law                               // nil: no limit
+	stop   func(time.Duration) int           // a status for everything, or one of the two above; 0: none
 	asks   func(time.Duration) time.Duration // the Retry-After of a 429; nil: none
+	chance func(time.Duration) float64       // the share of requests refused whatever their rate; nil: none
+	rival  func(time.Duration) float64       // requests per second of another client, which never backs off; nil: none
 	start  time.Time
 	random *rand.Rand
+	next   time.Duration // request of the rival
 
 	mu       sync.Mutex
 	requests int
@@ -152,9 +155,12 @@ func (v *vault) answer(weight float64) (status int, after time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := time.Since(v.start)
+	v.compete(at)
 	status = 200
 	if v.stop != nil && v.stop(at) != 0 {
 		status = v.stop(at)
+	} else if v.chance != nil && v.random.Float64() < v.chance(at) {
+		status = 429
 	} else if v.law != nil && !v.law.allow(at, weight) {
 		status = 429
 		if v.asks != nil {
@@ -172,6 +178,22 @@ func (v *vault) answer(weight float64) (status int, after time.Duration) {
 		}
 	}
 	return status, after
+}
+
+// compete lets the rival make its requests up to a time.
+func (v *vault) compete(at time.Duration) {
+	if v.rival == nil {
+		return
+	}
+	for v.next < at {
+		rate := v.rival(v.next)
+		if rate == 0 {
+			v.next += time.Millisecond
+			continue
+		}
+		v.law.allow(v.next, 1)
+		v.next += time.Duration(v.random.ExpFloat64() * float64(time.Second) / rate)
+	}
 }
 
 func pass(ctx context.Context, d time.Duration) error {
@@ -199,6 +221,15 @@ func gated() strategy {
 		g := &retry.Gate{}
 		return func(ctx context.Context, try func(context.Context) error) error {
 			return g.Do(ctx, retry.Policy{}, true, try)
+		}
+	}}
+}
+
+// ungated is the same policy without a gate.
+func ungated() strategy {
+	return strategy{"no gate", func(*rand.Rand) caller {
+		return func(ctx context.Context, try func(context.Context) error) error {
+			return retry.Policy{}.Do(ctx, true, try)
 		}
 	}}
 }
@@ -263,10 +294,29 @@ type result struct {
 	waits             []time.Duration // of calls that succeeded or wait still, sorted
 	heavy             []time.Duration // of those of more than one unit
 	perClient         []int           // calls done, sorted
+	perSecond         []int           // calls done in each second
 }
 
 func (r result) waste() float64     { return float64(r.refused) / float64(max(1, r.requests)) }
 func (r result) lateWaste() float64 { return float64(r.lateNo) / float64(max(1, r.late)) }
+
+// count counts a call done at a time.
+func (r *result) count(at time.Duration) {
+	for len(r.perSecond) <= int(at/time.Second) {
+		r.perSecond = append(r.perSecond, 0)
+	}
+	r.perSecond[at/time.Second]++
+}
+
+// during is the calls done between two times, in whole seconds.
+func (r result) during(from, to time.Duration) (n int) {
+	for i, done := range r.perSecond {
+		if at := time.Duration(i) * time.Second; at >= from && at < to {
+			n += done
+		}
+	}
+	return n
+}
 
 func quantile(waits []time.Duration, q float64) time.Duration {
 	if len(waits) == 0 {
@@ -318,6 +368,7 @@ func (s scene) run(t testing.TB, by strategy) (r result) {
 							r.done++
 							r.perClient[n]++
 							r.units += weight
+							r.count(time.Since(v.start))
 						}
 						mu.Unlock()
 					}

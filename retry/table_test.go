@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-//go:generate go test -run TestThrottlingTable -update .
+//go:generate go test -run "TestThrottlingTable|TestNeighbours" -update .
 
 var update = flag.Bool("update", false, "write the table of docs/throttling.md")
 
@@ -222,12 +222,17 @@ func TestThrottlingTable(t *testing.T) {
 	if !*update || t.Failed() {
 		return
 	}
-	const page, mark = "../docs/throttling.md", "<!-- table -->\n"
+	replaceTable(t, "<!-- table -->\n", table.String())
+}
+
+// replaceTable writes a table between its two marks in docs/throttling.md.
+func replaceTable(t *testing.T, mark, table string) {
+	const page = "../docs/throttling.md"
 	old, err := os.ReadFile(page)
 	require.NoError(t, err)
 	parts := strings.Split(string(old), mark)
 	require.Len(t, parts, 3)
-	require.NoError(t, os.WriteFile(page, []byte(parts[0]+mark+table.String()+mark+parts[2]), 0o644))
+	require.NoError(t, os.WriteFile(page, []byte(parts[0]+mark+table+mark+parts[2]), 0o644))
 }
 
 // ratioOf is the time taken over the ideal one; where the time is given, the

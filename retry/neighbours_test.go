@@ -1,0 +1,129 @@
+package retry_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// A neighbourhood is a load on a vault that refuses calls for reasons of its own
+// or of other clients.
+type neighbourhood struct {
+	scene
+	last time.Duration // the last refusal that is not the gate's doing; 0: they never end
+}
+
+// reached reports that the gate reaches its goal in all runs: where everything is
+// refused once. Refusals that go on beside answers it takes for its own limit.
+func (n neighbourhood) reached() bool {
+	longer := n.last > 20*time.Second
+	return n.last > 0 && !strings.Contains(n.name, "60 %") && !(longer && strings.Contains(n.name, "windows of 1 s"))
+}
+
+// between is a share of requests refused in one part of each period.
+func between(from, to, period time.Duration, share float64) func(time.Duration) float64 {
+	return func(at time.Duration) float64 {
+		if at %= period; at >= from && at < to {
+			return share
+		}
+		return 0
+	}
+}
+
+func neighbourhoods() []neighbourhood {
+	const second, ten, hour = time.Second, 10 * time.Second, time.Hour
+	type disturbance struct {
+		name   string
+		chance func(time.Duration) float64
+		rival  func(time.Duration) float64
+		last   time.Duration
+	}
+	type load struct {
+		name    string
+		callers int
+		every   time.Duration
+		law     func() law
+		rivals  bool // makes sense with a rival
+	}
+	unlimited := func() law { return nil }
+	bucketOf := func(rate float64, depth time.Duration) func() law {
+		return func() law { return &bucket{rate: always(rate), depth: depth} }
+	}
+	windows := func(rate float64, length time.Duration) func() law {
+		return func() law { return &fixedWindow{rate: always(rate), length: length} }
+	}
+	disturbances := []disturbance{
+		{"0.1 % refused", always(0.001), nil, 0},
+		{"1 % refused", always(0.01), nil, 0},
+		{"5 % refused", always(0.05), nil, 0},
+		{"10 % refused in 2 of 10 s", between(8*second, ten, ten, 0.1), nil, 0},
+		{"60 % refused in 2 of 10 s", between(8*second, ten, ten, 0.6), nil, 0},
+		{"all refused in 2 of 10 s", between(8*second, ten, ten, 1), nil, 0},
+		{"all refused for 100 ms, once", between(20*second, 20*second+100*time.Millisecond, hour, 1), nil, 20 * second},
+		{"all refused for 10 s, once", between(20*second, 30*second, hour, 1), nil, 30 * second},
+		{"60 % refused for 20 s, once", between(20*second, 40*second, hour, 0.6), nil, 40 * second},
+		{"a rival at 400/s", nil, always(400), 0},
+		{"a rival at 2,000/s", nil, always(2000), 0},
+		{"a rival at 400/s, 15 of every 30 s", nil, between(15*second, 30*second, 30*second, 400), 0},
+	}
+	loads := []load{
+		{"20 callers want 200/s", 20, 90 * time.Millisecond, unlimited, false},
+		{"50 callers", 50, 0, unlimited, false},
+		{"20 callers want 200/s; a bucket of 150/s", 20, 90 * time.Millisecond, bucketOf(150, second), true},
+		{"20 callers want 200/s; 150/s in windows of 10 s", 20, 90 * time.Millisecond, windows(150, ten), true},
+		{"200 callers want 100/s; a bucket of 200/s", 200, 2 * second, bucketOf(200, second), true},
+		{"200 callers; 200/s in windows of 1 s", 200, 0, windows(200, second), true},
+	}
+	var all []neighbourhood
+	for _, l := range loads {
+		for _, d := range disturbances {
+			if d.rival != nil && !l.rivals {
+				continue
+			}
+			s := scene{
+				name: l.name + "; " + d.name, clients: 1, callers: l.callers, every: l.every, duration: 90 * second,
+				vault: func() *vault { return &vault{law: l.law(), chance: d.chance, rival: d.rival} },
+			}
+			all = append(all, neighbourhood{s, d.last})
+		}
+	}
+	return all
+}
+
+// TestNeighbours holds the gate against the same policy without one, where the
+// refusals end. With -update it also plays what the gate does not reach yet, and
+// writes the table.
+func TestNeighbours(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("| load; what is refused whatever its rate | gate, calls/s | no gate, calls/s | ratio | 20 s after the last refusal |\n|---|---|---|---|---|\n")
+	for _, n := range neighbourhoods() {
+		if !*update && !n.reached() {
+			continue
+		}
+		t.Run(n.name, func(t *testing.T) {
+			if !*update {
+				t.Parallel()
+			}
+			gate, none := n.run(t, gated()), n.run(t, ungated())
+			ratio, back := float64(gate.done)/float64(none.done), "–"
+			if from := n.last + 20*time.Second; n.last > 0 {
+				recovered := float64(gate.during(from, n.duration)) / float64(none.during(from, n.duration))
+				back = fmt.Sprintf("%.2f", recovered)
+				if n.reached() {
+					assert.GreaterOrEqual(t, recovered, 0.9)
+				}
+			}
+			if n.reached() {
+				assert.GreaterOrEqual(t, ratio, 0.8)
+			}
+			seconds := n.duration.Seconds()
+			fmt.Fprintf(&table, "| %s | %.1f | %.1f | %.2f | %s |\n", n.name, float64(gate.done)/seconds, float64(none.done)/seconds, ratio, back)
+		})
+	}
+	if *update && !t.Failed() {
+		replaceTable(t, "<!-- neighbours -->\n", table.String())
+	}
+}
