@@ -160,6 +160,9 @@ func (c *cache) known(host string, now time.Time) (challenge.Challenge, bool) {
 func (c *cache) learn(host string, k key, demanded challenge.Challenge, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if d, ok := c.demands[host]; ok && d.challenge == demanded && (d.proven || !passed(now, d.asked.Add(sharedDemand))) {
+		return
+	}
 	if c.demands == nil || len(c.demands) >= maxKept {
 		c.demands = make(map[string]demand)
 	}

@@ -124,7 +124,9 @@ func (k *call) identify(ctx context.Context) (demand challenge.Challenge, err er
 	}
 	// It is the first call; or perhaps the vault has moved to another tenant, or
 	// what it demanded was wrong for a moment.
-	fresh, err := c.tokens.Ask(ctx, c.host, k.probe)
+	fresh, err := c.tokens.Ask(ctx, c.host, func(ctx context.Context) (challenge.Challenge, error) {
+		return k.learn(ctx, known)
+	})
 	switch {
 	case failure != nil && (err != nil || fresh == known):
 		return known, failure
@@ -138,8 +140,23 @@ func (k *call) identify(ctx context.Context) (demand challenge.Challenge, err er
 		}
 		return fresh, k.answered(err, seen)
 	}
-	c.tokens.Learn(c.host, fresh)
+	c.tokens.Learn(c.host, fresh) // if the one who asked has another trust
 	k.token, err = c.tokens.Get(ctx, fresh)
+	return fresh, err
+}
+
+// learn asks the vault what it demands. It keeps the answer, if the client's trust
+// allows it, before the next caller can ask the same. An answer that differs from
+// known and was kept since the caller looked is returned as it is.
+func (k *call) learn(ctx context.Context, known challenge.Challenge) (challenge.Challenge, error) {
+	c := k.client
+	if kept, ok := c.tokens.Known(c.host); ok && kept != known && c.believe(kept) == nil {
+		return kept, nil
+	}
+	fresh, err := k.probe(ctx)
+	if err == nil && fresh != known && c.believe(fresh) == nil {
+		c.tokens.Learn(c.host, fresh)
+	}
 	return fresh, err
 }
 
