@@ -145,9 +145,10 @@ func newCertificate(clientID string, id *keyfile.Identity, o CertificateOptions,
 // fault is what keeps the credential from being used at a time.
 func (c *certificate) fault(now time.Time) error {
 	const day = "2006-01-02 15:04 MST"
+	if err := clientIDFault(c.clientID); err != nil {
+		return err
+	}
 	switch leaf := c.id.Leaf; {
-	case !credentials(c.clientID):
-		return errors.New("the client id is empty or holds characters that no client id has")
 	case leaf == nil:
 		return nil
 	case now.After(leaf.NotAfter):

@@ -20,7 +20,7 @@ func ExampleNewClientSecret() {
 	fmt.Println(err)
 	// Output:
 	// true <nil>
-	// 3800 ErrorSecretAuthParamsGetRequestBody: the client secret has blanks or a line break around it
+	// 3800 ErrorSecretAuthParamsGetRequestBody: the client secret has blanks or a line break around it: take them away
 }
 
 // vending is a token source of somebody else's, such as a credential of another library.

@@ -16,6 +16,7 @@ import (
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/hidden"
+	"github.com/akv-ekm/ekm/internal/unseen"
 	"github.com/akv-ekm/ekm/internal/wire"
 	"github.com/akv-ekm/ekm/retry"
 )
@@ -48,7 +49,7 @@ type ManagedIdentityOptions struct {
 // agent is installed, it means Arc. No proxy is asked for the platform's endpoint, see [Options].
 //
 // The error is 6 (SCPErrInvalidArgument): more than one identity is named, or one
-// at all with Arc; or the environment is that of a platform which is not supported (Service Fabric,
+// at all with Arc; its name has blanks or characters around it that nobody sees; or the environment is that of a platform which is not supported (Service Fabric,
 // Azure ML, Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
 func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 	m := &managed{}
@@ -57,9 +58,14 @@ func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 		m.options = *opts
 	}
 	named := 0
-	for _, id := range []string{m.options.ClientID, m.options.ObjectID, m.options.ResourceID} {
-		if id != "" {
+	for _, id := range [...]struct{ field, value string }{
+		{"ClientID", m.options.ClientID}, {"ObjectID", m.options.ObjectID}, {"ResourceID", m.options.ResourceID},
+	} {
+		if id.value != "" {
 			named++
+		}
+		if why := unseen.Around(id.value); why != "" { // groups' names in a resource id have other rules
+			return nil, invalid("ManagedIdentityOptions.%s %s", id.field, why)
 		}
 	}
 	if named > 1 {

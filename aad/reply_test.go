@@ -147,19 +147,27 @@ func TestRetriedWithinOneExchange(t *testing.T) {
 }
 
 func TestClientSecret(t *testing.T) {
+	const guid = "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5"
 	for _, c := range []struct{ id, secret, says string }{
-		{"", "x", "client id is empty"},
+		{"", "canary", "client id is empty"},
 		{"id", "", "secret is empty"},
-		{" id", "x", "blanks"},
-		{"i d", "x", "characters"},
-		{"id", "x\n", "line break"},
+		{" id", "canary", "client id has blanks"},
+		{"\ufeffid", "canary", "client id has an invisible character"},
+		{"id\u200b", "canary", "client id has an invisible character"},
+		{"id\u00a0", "canary", "client id has blanks"},
+		{"id\x00", "canary", "client id has a control character"},
+		{"i d", "canary", "characters that no client id has"},
+		{"id", "canary\n", "secret has blanks or a line break"},
 	} {
 		_, err := aad.NewClientSecret(c.id, c.secret)
-		assert.ErrorIs(t, err, ekm.ErrorSecretAuthParamsGetRequestBody, c)
+		assert.ErrorIs(t, err, ekm.ErrorSecretAuthParamsGetRequestBody, "%+q", c)
 		assert.ErrorContains(t, err, c.says)
+		assert.NotContains(t, fmt.Sprintf("%+v", err), "canary")
 	}
-	_, err := aad.NewClientSecret("id", "with blanks and ~+=/ inside")
-	assert.NoError(t, err, "a secret may hold anything inside")
+	for _, secret := range []string{"with blanks and ~+=/ inside", strings.ReplaceAll(guid, "-", ""), guid + "x"} {
+		_, err := aad.NewClientSecret("id", secret)
+		assert.NoError(t, err, "a secret may hold anything inside that is seen")
+	}
 }
 
 // FuzzReply: whatever the authority answers, there is no panic, a token is usable

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/hidden"
+	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
 type clientSecret struct {
@@ -21,32 +23,53 @@ type clientSecret struct {
 
 // NewClientSecret is an application with a client secret: the application's
 // client id and the secret's value, not the secret's id. The error, 3800, says
-// what is wrong with either one.
+// what is wrong with either one: besides an empty one, blanks around it and
+// characters that nobody sees, such as a byte order mark at the begin of a file.
 func NewClientSecret(clientID, secret string) (Credential, error) {
-	c := &clientSecret{id: clientID, value: hidden.New(secret)}
-	c.shown = c.describe
-	if why := c.fault(); why != nil {
+	why := clientIDFault(clientID)
+	if why == nil {
+		why = secretFault(secret)
+	}
+	if why != nil {
 		return nil, &ekm.Error{Code: ekm.ErrorSecretAuthParamsGetRequestBody, Party: ekm.Local, Time: time.Now(), Err: why}
 	}
+	c := &clientSecret{id: clientID, value: hidden.New(secret)}
+	c.shown = c.describe
 	return c, nil
 }
 
-func (c *clientSecret) fault() error {
-	value := c.value.Reveal()
-	switch {
-	case c.id == "":
+// clientIDFault says what is wrong with the client id of an application, for every
+// kind of credential. It is a GUID for Entra ID, but not for AD FS.
+func clientIDFault(id string) error {
+	switch why := unseen.Around(id); {
+	case id == "":
 		return errors.New("the client id is empty")
-	case strings.TrimSpace(c.id) != c.id:
-		return errors.New("the client id has blanks around it")
-	case !credentials(c.id):
+	case why != "":
+		return errors.New("the client id " + why)
+	case !credentials(id):
 		return errors.New("the client id holds characters that no client id has")
-	case value == "":
-		return errors.New("the client secret is empty")
-	case strings.TrimSpace(value) != value:
-		return errors.New("the client secret has blanks or a line break around it")
 	}
 	return nil
 }
+
+// secretFault says what is wrong with the value of a client secret, no part of which
+// gets into the error. [ParseSecret] makes the same checks with a code of its own.
+func secretFault(value string) error {
+	switch why := unseen.Around(value); {
+	case value == "":
+		return errors.New("the client secret is empty")
+	case why != "":
+		return errors.New("the client secret " + why)
+	case secretID(value):
+		return errSecretID
+	}
+	return nil
+}
+
+var errSecretID = errors.New("the client secret is a secret's id, not its value: the value is shown only once, when the secret is made")
+
+// secretID reports a GUID with its hyphens. One without is taken for a value.
+func secretID(s string) bool { return len(s) != 32 && uuid.Validate(s) == nil }
 
 func (c *clientSecret) cache() *cache { return &c.kept }
 

@@ -57,7 +57,7 @@ func TestParseSecret(t *testing.T) {
 		{"a line break", digits + value + "\r\n", ekm.SCPErrInvalidArgument, "", "blanks or a line break"},
 		{"a no-break space, as from a web page", digits + value + "\u00a0", ekm.SCPErrInvalidArgument, "", "blanks or a line break"},
 		{"blanks only", strings.Repeat(" ", 40), ekm.SCPErrInvalidArgument, "", "blanks or a line break"},
-		{"a secret's id in place of its value", digits + "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5", ekm.SCPErrInvalidArgument, "", "a secret's id follows"},
+		{"a secret's id in place of its value", digits + "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5", ekm.SCPErrInvalidArgument, "", "a secret's id, not its value"},
 		{"braces, as Windows writes a GUID", "{" + guid + "}" + value, ekm.SCPErrInvalidArgument, "", "brace"},
 		{"a byte order mark", "\ufeff" + digits + value, ekm.SCPErrInvalidArgument, "", "invisible"},
 		{"a zero-width space behind, as of a chat program", digits + value + "\u200b", ekm.SCPErrInvalidArgument, "", "invisible"},

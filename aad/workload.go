@@ -12,6 +12,7 @@ import (
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
 // WorkloadIdentityOptions name the application and the file of a workload
@@ -27,7 +28,8 @@ type WorkloadIdentityOptions struct {
 // file is read for each exchange, as it changes within the hour. opts may be nil.
 // The tenant is the one that the vault demands; AZURE_TENANT_ID is not needed.
 //
-// The error is 6 (SCPErrInvalidArgument) if client id or file are not known. A
+// The error is 6 (SCPErrInvalidArgument) if client id or file are not known, or the
+// client id cannot be one. A
 // file that cannot be read fails the exchange, with 3304.
 func NewWorkloadIdentity(opts *WorkloadIdentityOptions) (Credential, error) {
 	w := &workload{}
@@ -41,8 +43,11 @@ func NewWorkloadIdentity(opts *WorkloadIdentityOptions) (Credential, error) {
 	if w.options.TokenFile == "" {
 		w.options.TokenFile = os.Getenv("AZURE_FEDERATED_TOKEN_FILE")
 	}
-	if !credentials(w.options.ClientID) || w.options.TokenFile == "" {
+	if w.options.ClientID == "" || w.options.TokenFile == "" {
 		return nil, invalid("client id or token file of the workload identity is not given: neither in the options nor by AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE")
+	}
+	if why := clientIDFault(w.options.ClientID); why != nil {
+		return nil, invalid("the workload identity's options, or AZURE_CLIENT_ID: %w", why)
 	}
 	return w, nil
 }
@@ -87,6 +92,9 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("the federated token: %w", err)
 	}
 	token := strings.TrimSpace(string(text))
+	if why := unseen.Around(token); why != "" {
+		return "", errors.New("the federated token's file holds something else: its text " + why)
+	}
 	if !credentials(token) {
 		return "", errors.New("the federated token's file is empty, or holds something else")
 	}
@@ -100,6 +108,9 @@ func readToken(path string) (string, error) {
 // where its file's name belongs.
 func readFile(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
+	if why := unseen.Around(path); why != "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; its path %s", withoutPath(err), why)
+	}
 	if err != nil {
 		return nil, withoutPath(err)
 	}

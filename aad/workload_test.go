@@ -140,6 +140,7 @@ func TestWorkloadIdentityFile(t *testing.T) {
 		"blank":        {func(t *testing.T, path string) { writeFile(t, path, " \n") }, false, "is empty, or", nil},
 		"two tokens":   {func(t *testing.T, path string) { writeFile(t, path, "one\ntwo") }, false, "something else", nil},
 		"not text":     {func(t *testing.T, path string) { writeFile(t, path, "\x00\xff") }, false, "something else", nil},
+		"a mark":       {func(t *testing.T, path string) { writeFile(t, path, "\ufeffone") }, false, "invisible character", nil},
 		"too long":     {func(t *testing.T, path string) { writeFile(t, path, strings.Repeat("x", 32<<10+1)) }, false, "too long", nil},
 		"blanks after": {func(t *testing.T, path string) { writeFile(t, path, "x"+strings.Repeat(" ", 32<<10)) }, false, "too long", nil},
 		"at the limit": {func(t *testing.T, path string) { writeFile(t, path, strings.Repeat("x", 32<<10)) }, true, "", nil},
@@ -265,7 +266,6 @@ func TestWorkloadIdentitySettings(t *testing.T) {
 		"nothing":           {nil, nil, "", ""},
 		"no file":           {env{"AZURE_CLIENT_ID": "client-a"}, nil, "", ""},
 		"no client id":      {env{"AZURE_FEDERATED_TOKEN_FILE": a}, nil, "", ""},
-		"client id, blank":  {nil, &aad.WorkloadIdentityOptions{ClientID: "client b", TokenFile: b}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			platformEnvironment(t, c.env)

@@ -2,11 +2,13 @@ package akv
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
 // vaultHost is the host of a vault given by name, host or URL, without the
@@ -22,8 +24,8 @@ func vaultHost(vault, suffix string) (string, error) {
 		return "", invalid("the vault's address is empty")
 	case clientID(vault):
 		return "", invalid("the vault's address holds a client id, or another 32 hexadecimal digits, which no vault's host does: was SECRET given in its place?")
-	case strings.ContainsAny(vault, " \t\r\n"):
-		return "", invalid("the vault's address has blanks or line breaks in it")
+	case unseen.Anywhere(vault) != "":
+		return "", invalid("the vault's address %s", unseen.Anywhere(vault))
 	case strings.Contains(vault, "://"):
 		return hostOfURL(vault)
 	case strings.ContainsAny(vault, ".:"):
@@ -33,6 +35,9 @@ func vaultHost(vault, suffix string) (string, error) {
 	}
 	if suffix = strings.Trim(suffix, "."); suffix == "" {
 		suffix = "vault.azure.net"
+	}
+	if why := unseen.Anywhere(suffix); why != "" {
+		return "", invalid("Options.VaultSuffix %s", why)
 	}
 	if clientID(suffix) || !hostName(suffix) {
 		return "", invalid("Options.VaultSuffix is not a domain such as vault.azure.net")
@@ -95,13 +100,17 @@ func vaultName(s string) bool {
 }
 
 // keyPath is the path of an action on a key. The name is escaped, so that it
-// cannot reach another resource.
+// cannot reach another resource. What cannot be seen in a name is refused here: the
+// vault's 400 and 404 would show the name as if it were right.
 func (op operation) keyPath(name, action string) (string, error) {
 	if name == "" {
 		return "", op.invalid("the key's name is empty")
 	}
 	if name == "." || name == ".." {
 		return "", op.invalid("the key's name is no name but a path: one dot, or two")
+	}
+	if why := unseen.Anywhere(name); why != "" {
+		return "", op.invalid("the key's name%s %s", quoted(name), why)
 	}
 	return "/keys/" + url.PathEscape(name) + action, nil
 }
@@ -113,7 +122,20 @@ func (op operation) versionPath(name, version, action string) (string, error) {
 	if version == "." || version == ".." {
 		return "", op.invalid("the key's version is no version but a path: one dot, or two")
 	}
+	if why := unseen.Anywhere(version); why != "" {
+		return "", op.invalid("the key's version%s %s", quoted(version), why)
+	}
 	return op.keyPath(name, "/"+url.PathEscape(version)+action)
+}
+
+// quoted is a name or version with what cannot be seen made visible, and a blank
+// before it. It is empty for what is too long to be either, and so may be SECRET in
+// the wrong place.
+func quoted(s string) string {
+	if len(s) > 127 || clientID(s) && len(strings.TrimSpace(s)) > 36 {
+		return ""
+	}
+	return fmt.Sprintf(" %+q", s)
 }
 
 // idHost is Options.IDHost as [vaultHost] has hosts, or "".

@@ -67,6 +67,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -74,6 +75,7 @@ import (
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/unseen"
 	"github.com/akv-ekm/ekm/internal/wire"
 	"github.com/akv-ekm/ekm/proxy"
 	"github.com/akv-ekm/ekm/retry"
@@ -166,8 +168,8 @@ type Client struct {
 // what it knows of vaults.
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
-// Options.Authority, Resource, IDHost, VaultSuffix or APIVersion none of its kind,
-// or cred is nil. It says what is wrong with which of them and quotes none: each may
+// Options.Authority, Resource, IDHost, VaultSuffix, APIVersion or Trust none of its
+// kind, or cred is nil. It says what is wrong with which of them and quotes none: each may
 // hold a password, or be a secret in the wrong place.
 func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
 	if opts == nil {
@@ -195,6 +197,11 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	c.base = "https://" + c.host
 	if c.preset, err = presetDemand(opts, c.host); err != nil {
 		return nil, err
+	}
+	for _, trusted := range slices.Concat(opts.Trust.Authorities, opts.Trust.Resources) {
+		if why := unseen.Anywhere(trusted); why != "" {
+			return nil, invalid("one of Options.Trust's authorities and resources %s", why)
+		}
 	}
 	if c.opts.Proxy == nil {
 		c.opts.Proxy = proxy.New(proxy.Settings{}) // which keeps what it has read
@@ -236,6 +243,11 @@ func (c *Client) Close() {
 
 // presetDemand is what the options say in place of the vault, or the zero value.
 func presetDemand(o *Options, host string) (challenge.Challenge, error) {
+	for _, option := range [...]struct{ name, value string }{{"Authority", o.Authority}, {"Resource", o.Resource}} {
+		if why := unseen.Anywhere(option.value); why != "" {
+			return challenge.Challenge{}, invalid("Options.%s %s", option.name, why)
+		}
+	}
 	if o.Authority == "" {
 		if o.Resource != "" {
 			return challenge.Challenge{}, invalid("Options.Resource is of use only with Options.Authority")

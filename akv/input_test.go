@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +39,11 @@ func TestVaultAddresses(t *testing.T) {
 		{"-abc", "", "", ""},
 		{"con toso", "", "", "blank"},
 		{"contoso\n", "", "", "line break"},
+		{"\ufeffcontoso", "", "", "byte order mark"},
+		{"contoso\u200b.vault.azure.net", "", "", "zero-width space"},
+		{"https://contoso.vault.azure.net/\u00a0", "", "", "no-break space"},
+		{"contoso", "vault.azure.cn ", "", "a blank"},
+		{"contoso", "vault.azure.cn\u200b", "", "zero-width space"},
 		{"http://contoso.vault.azure.net", "", "", "no TLS"},
 		{"https://contoso.vault.azure.net/keys/tde", "", "", "a key's URL"},
 		{"https://user:pw@contoso.vault.azure.net", "", "", ""},
@@ -76,6 +82,18 @@ func TestVaultAddresses(t *testing.T) {
 	for _, authority := range []string{"http://login.windows.net/t", "https://login.windows.net", "login.windows.net/t", "https://u:p@login.windows.net/t"} {
 		_, err = akv.NewClient("contoso", cred, &akv.Options{Authority: authority})
 		assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument, authority)
+	}
+}
+
+// unseenNames are names and versions that look right in an error, with what is wrong.
+func unseenNames() map[string]string {
+	const version = "78deebed173b48e48f55abf87ed4cf71"
+	return map[string]string{
+		" tde": "blanks or a line break around", "tde ": "blanks or a line break around", "tde\t": "blanks or a line break around",
+		version + "\r\n": "blanks or a line break around", "tde\u00a0": "blanks or a line break around",
+		"my key": "a blank in it", "my\u00a0key": "a blank in it", " ": "blanks or a line break around",
+		"\ufefftde": "invisible", version + "\u200b": "invisible", "td\u00ade": "invisible", "tde\u3164": "invisible",
+		"a\r\nb": "control character", "a\x00b": "control character", "tde\xa0": "UTF-8",
 	}
 }
 
@@ -119,8 +137,21 @@ func TestArguments(t *testing.T) {
 			}
 			assert.ErrorIs(t, do(noContext, "tde", ""), ekm.SCPErrInvalidArgument)
 			assert.Empty(t, fake.Journal())
+			for odd, says := range unseenNames() {
+				err := do(t.Context(), odd, "")
+				assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument, "%+q", odd)
+				assert.ErrorContains(t, err, fmt.Sprintf("the key's name %+q ", odd))
+				assert.ErrorContains(t, err, says)
+				if versioned := []string{"GetKey", "WrapKey", "UnwrapKey"}; slices.Contains(versioned, name) {
+					err = do(t.Context(), "tde", odd)
+					assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument, "%+q", odd)
+					assert.ErrorContains(t, err, fmt.Sprintf("the key's version %+q ", odd))
+					assert.ErrorContains(t, err, says)
+				}
+				assert.Empty(t, fake.Journal())
+			}
 			// These are the vault's to refuse; what matters is that they reach no other resource.
-			for _, odd := range []string{"a/b", "tde/wrapkey", "../keys", "a?b", "a#b", "tde%2F", "a\r\nb", "ключ", "a\x00b"} {
+			for _, odd := range []string{"a/b", "tde/wrapkey", "../keys", "a?b", "a#b", "tde%2F", "ключ"} {
 				err := do(t.Context(), odd, "")
 				assert.Contains(t, []ekm.Code{ekm.ErrorHttpResponseCodeClientError, ekm.ErrorHttpResourceNotFound}, ekm.CodeOf(err), "%q: %v", odd, err)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/akv"
+	"github.com/akv-ekm/ekm/challenge"
 )
 
 // What is wrong with an argument is told without quoting it: it may hold a
@@ -54,7 +55,11 @@ func TestArgumentsAreNotQuoted(t *testing.T) {
 		"another scheme":                           {client(canary+"://contoso.vault.azure.net", akv.Options{}), "https://"},
 		"a path":                                   {client("https://contoso.vault.azure.net/"+canary, akv.Options{}), "goes on behind its host"},
 		"a query":                                  {client("https://contoso.vault.azure.net?"+canary, akv.Options{}), "goes on behind its host"},
-		"blanks":                                   {client("contoso "+canary, akv.Options{}), "blanks"},
+		"blanks":                                   {client("contoso "+canary, akv.Options{}), "has a blank in it"},
+		"a byte order mark":                        {client("\ufeff"+canary, akv.Options{}), "vault's address has an invisible character"},
+		"a zero-width space in a host":             {client(canary+"\u200b.vault.azure.net", akv.Options{}), "vault's address has an invisible character"},
+		"a no-break space":                         {client(canary+"\u00a0", akv.Options{}), "vault's address has blanks"},
+		"NUL":                                      {client(canary+"\x00", akv.Options{}), "vault's address has a control character"},
 		"a bare secret":                            {client(canary+"~with-a-tilde_and_more", akv.Options{}), "neither its name"},
 		"a bare secret with a dot":                 {client(canary+"~with.a-dot", akv.Options{}), "no host name has"},
 		"a label that is too long":                 {client(canary+strings.Repeat("x", 60)+".example", akv.Options{}), "no host name has"},
@@ -69,9 +74,28 @@ func TestArgumentsAreNotQuoted(t *testing.T) {
 
 		"VaultSuffix":                {client("contoso", akv.Options{VaultSuffix: canary + "~x.net"}), "VaultSuffix"},
 		"VaultSuffix that is SECRET": {client("contoso", akv.Options{VaultSuffix: digits + canary + ".x"}), "VaultSuffix"},
-		"IDHost":                     {client("contoso", akv.Options{IDHost: "https://user:" + canary + "@contoso.vault.azure.net"}), "Options.IDHost"},
-		"IDHost that is SECRET":      {client("contoso", akv.Options{IDHost: digits + canary + ".x"}), "Options.IDHost"},
-		"APIVersion":                 {client("contoso", akv.Options{APIVersion: canary + "&x"}), "APIVersion"},
+		"VaultSuffix with a blank":   {client("contoso", akv.Options{VaultSuffix: canary + ".net "}), "Options.VaultSuffix has blanks"},
+		"IDHost with a blank":        {client("contoso", akv.Options{IDHost: canary + " "}), "Options.IDHost: the vault's address has blanks"},
+		"Authority with a blank":     {client("contoso", akv.Options{Authority: "https://login.windows.net/" + canary + " "}), "Options.Authority has blanks"},
+		"Authority with a mark":      {client("contoso", akv.Options{Authority: "https://login.windows.net/" + canary + "\u200b"}), "Options.Authority has an invisible"},
+		"Resource with a blank":      {client("contoso", akv.Options{Authority: "https://login.windows.net/t", Resource: "https://vault.azure.net " + canary}), "Options.Resource has a blank"},
+		"Trust with a blank":         {client("contoso", akv.Options{Trust: challenge.Policy{Authorities: []string{"login.example", canary + " "}}}), "Options.Trust's authorities and resources has blanks"},
+		"Trust with a mark":          {client("contoso", akv.Options{Trust: challenge.Policy{Resources: []string{"https://" + canary + "\u200b"}}}), "Options.Trust's authorities and resources has an invisible"},
+		"SECRET as a key's name": {func() error {
+			c, err := akv.NewClient("contoso", good, nil)
+			require.NoError(t, err)
+			_, err = c.GetKey(t.Context(), " "+digits+canary+"~more", "")
+			return err
+		}, "the key's name has blanks"},
+		"SECRET as a key's version": {func() error {
+			c, err := akv.NewClient("contoso", good, nil)
+			require.NoError(t, err)
+			_, err = c.GetKey(t.Context(), "tde", digits+canary+"~more\n")
+			return err
+		}, "the key's version has blanks"},
+		"IDHost":                {client("contoso", akv.Options{IDHost: "https://user:" + canary + "@contoso.vault.azure.net"}), "Options.IDHost"},
+		"IDHost that is SECRET": {client("contoso", akv.Options{IDHost: digits + canary + ".x"}), "Options.IDHost"},
+		"APIVersion":            {client("contoso", akv.Options{APIVersion: canary + "&x"}), "APIVersion"},
 		"APIVersion of small letters and digits alone": {client("contoso", akv.Options{APIVersion: digits + canary}), "APIVersion"},
 		"Authority with a password":                    {client("contoso", akv.Options{Authority: "https://user:" + canary + "@login.windows.net/t"}), "Options.Authority"},
 		"Authority that is no URL":                     {client("contoso", akv.Options{Authority: "https://login.windows.net/%zz" + canary}), "Options.Authority"},

@@ -315,7 +315,7 @@ func unusableScenarios() []scenario {
 	}
 	return []scenario{
 		pfx.row("a PFX and no client id", "the client id is empty", "", whileValid),
-		pfx.row("a PFX, and a line break in the client id", "characters that no client id has", guid+"\n", whileValid),
+		pfx.row("a PFX, and a line break in the client id", "the client id has blanks or a line break", guid+"\n", whileValid),
 		pfx.row("a PFX whose certificate is not valid yet", "is not valid before", guid, tooEarly),
 		pfx.row("a PFX whose certificate has expired", "expired on", guid, afterwards),
 		pfx.outlived("a PFX whose certificate expires while the program runs"),

@@ -62,7 +62,7 @@ func misreadSecretScenarios() []scenario {
 		row("a line break behind SECRET", "blanks or a line break", clientDigits+canarySecret+"\r\n"),
 		row("a zero-width space behind SECRET", "invisible character", clientDigits+canarySecret+"\u200b"),
 		row("a byte order mark before SECRET", "invisible character", "\ufeff"+clientDigits+canarySecret),
-		row("a secret's id in place of its value", "a secret's id follows", clientDigits+"0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5"),
+		row("a secret's id in place of its value", "a secret's id, not its value", clientDigits+"0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5"),
 		row("an application's name in place of its client id", "32 hexadecimal digits", "canary-application-of-contoso-inc"+canarySecret),
 	}
 }
@@ -83,9 +83,13 @@ func clientSecretScenarios() []scenario {
 	return []scenario{
 		row("a client id that is empty", "the client id is empty", "", canarySecret),
 		row("a blank behind the client id", "the client id has blanks", guid+" ", canarySecret),
-		row("a client id that is no text for a header", "characters that no client id has", "contoso\x00app", canarySecret),
+		row("a client id that is no text for a header", "characters that no client id has", "contoso app", canarySecret),
+		row("a byte order mark before the client id", "the client id has an invisible character", "\ufeff"+guid, canarySecret),
 		row("a client secret that is empty", "the client secret is empty", guid, ""),
 		row("a line break behind the client secret", "the client secret has blanks or a line break", guid, canarySecret+"\n"),
+		row("a byte order mark before the client secret", "the client secret has an invisible character", guid, "\ufeff"+canarySecret),
+		row("NUL behind the client secret", "the client secret has a control character", guid, canarySecret+"\x00"),
+		row("a secret's id as the client secret", "a secret's id, not its value", guid, "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5"),
 		parsing(ekm.ErrorSecretAuthParamsGetRequestBody, "a blank between client id and secret in SECRET", "the client secret has blanks",
 			clientDigits+" "+canarySecret),
 	}

@@ -1,0 +1,45 @@
+// Package unseen finds in what people paste the characters that nobody sees: a byte
+// order mark, a zero-width space, a line break, a NUL. The service answers them with
+// an error that looks as if everything were right.
+package unseen
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Around says what is wrong with a text that may hold blanks inside, such as a
+// secret, or returns "". The answer goes on after the text's name: "has blanks or a
+// line break around it". It holds no part of s.
+func Around(s string) string {
+	switch {
+	case !utf8.ValidString(s):
+		return "is not text in UTF-8: was the file that it comes from saved in another encoding?"
+	case strings.ContainsFunc(s, invisible):
+		return "has an invisible character in it, as copying from a web page or a document leaves it: type it anew"
+	case strings.TrimSpace(s) != s:
+		return "has blanks or a line break around it: take them away"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "has a control character in it, such as NUL, a tab or a line break: take it away"
+	}
+	return ""
+}
+
+// Anywhere is [Around] for a text that has no blanks inside either, such as a name.
+func Anywhere(s string) string {
+	if why := Around(s); why != "" {
+		return why
+	}
+	if strings.ContainsFunc(s, unicode.IsSpace) {
+		return "has a blank in it: take it away"
+	}
+	return ""
+}
+
+// invisible reports a character that takes no place, or shows as an empty one and is
+// no blank: those of the Unicode property Default_Ignorable_Code_Point, the other
+// format characters, and the empty pattern of Braille.
+func invisible(r rune) bool {
+	return r == '\u2800' || unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
