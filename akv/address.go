@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/clouds"
 	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
@@ -34,7 +35,7 @@ func vaultHost(vault, suffix string) (string, error) {
 		return "", invalid("the vault is given by neither its name (3 to 24 letters, digits and single hyphens), nor its host, nor its https URL")
 	}
 	if suffix = strings.Trim(suffix, "."); suffix == "" {
-		suffix = "vault.azure.net"
+		suffix = clouds.Public
 	}
 	if why := unseen.Anywhere(suffix); why != "" {
 		return "", invalid("Options.VaultSuffix %s", why)
@@ -144,10 +145,23 @@ func idHost(option, suffix string) (string, error) {
 		return "", nil
 	}
 	host, err := vaultHost(option, suffix)
+	if err == nil {
+		err = publicName("Options.IDHost", host)
+	}
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
 		return "", invalid("Options.IDHost: %w", e.Err)
 	}
 	return host, nil
+}
+
+// publicName is the error for a host, given as what, that is a DNS name behind a
+// private endpoint. It shows the name to use, of which only the vault's is the
+// caller's.
+func publicName(what, host string) error {
+	if public, ok := clouds.PublicName(host); ok {
+		return invalid("%s is a DNS name behind a private endpoint: use %.150s", what, public)
+	}
+	return nil
 }
 
 // idHosts are the hosts that a key id may name. The root's dot, which a host may

@@ -100,7 +100,8 @@ type Options struct {
 	// APIVersion is the Key Vault REST version: "7.4" if empty.
 	APIVersion string
 	// VaultSuffix completes a bare vault name: "vault.azure.net" if empty,
-	// "vault.azure.cn", "vault.usgovcloudapi.net", "managedhsm.azure.net", ...
+	// "vault.azure.cn", "vault.usgovcloudapi.net", "vault.sovcloud-api.fr",
+	// "managedhsm.azure.net", ...
 	VaultSuffix string
 	// IDHost is the host in the vault's key ids, where the client reaches the vault
 	// by another one: by an address, a private name, a local port, a proxy in front
@@ -169,8 +170,10 @@ type Client struct {
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
 // Options.Authority, Resource, IDHost, VaultSuffix, APIVersion or Trust none of its
-// kind, or cred is nil. It says what is wrong with which of them and quotes none: each may
-// hold a password, or be a secret in the wrong place.
+// kind, or cred is nil. It says what is wrong with which of them and quotes none: each
+// may hold a password, or be a secret in the wrong place. A DNS name behind a private
+// endpoint, "contoso.privatelink.vaultcore.azure.net", is answered with the vault's
+// public one, which leads to the same address; with IDHost it is taken as it is.
 func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -189,6 +192,11 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	}
 	if c.idHost, err = idHost(opts.IDHost, opts.VaultSuffix); err != nil {
 		return nil, err
+	}
+	if c.idHost == "" { // else it is meant
+		if err = publicName("the vault's address", c.host); err != nil {
+			return nil, err
+		}
 	}
 	c.hosts = idHosts(c.host, c.idHost)
 	if cred == nil {
@@ -270,6 +278,9 @@ func presetDemand(o *Options, host string) (challenge.Challenge, error) {
 	if r, err := url.Parse(resource); err != nil || r.Scheme != "https" || r.Host == "" || r.User != nil || r.RawQuery != "" || r.Fragment != "" ||
 		strings.HasSuffix(resource, "/.default") {
 		return challenge.Challenge{}, invalid("Options.Resource is not an https URL such as https://vault.azure.net, without user, query and /.default")
+	}
+	if err := publicName("Options.Resource", strings.TrimPrefix(resource, "https://")); err != nil {
+		return challenge.Challenge{}, err
 	}
 	return challenge.Challenge{
 		Authority: u.String(), Tenant: u.Path[strings.LastIndexByte(u.Path, '/')+1:],

@@ -191,6 +191,48 @@ func TestPagesBehindAnotherAddress(t *testing.T) {
 	assert.Greater(t, len(asked), 2)
 }
 
+// The DNS names behind a private endpoint are not where a vault is asked: the answer
+// says under which name it is.
+func TestPrivateEndpointNames(t *testing.T) {
+	cred, err := aad.NewClientSecret("id", "secret")
+	require.NoError(t, err)
+	const use = "a DNS name behind a private endpoint: use contoso.vault.azure.net"
+	for _, c := range []struct {
+		vault string
+		opts  akv.Options
+		says  string // empty: it is taken
+	}{
+		{"contoso.vaultcore.azure.net", akv.Options{}, use},
+		{"contoso.privatelink.vaultcore.azure.net", akv.Options{}, use},
+		{"https://Contoso.PrivateLink.VaultCore.Azure.Net/", akv.Options{}, use},
+		{"contoso.vaultcore.azure.net:443", akv.Options{}, use},
+		{"contoso", akv.Options{VaultSuffix: "vaultcore.azure.net"}, use},
+		{"contoso", akv.Options{VaultSuffix: ".privatelink.vaultcore.azure.net"}, use},
+		{"contoso", akv.Options{IDHost: "contoso.privatelink.vaultcore.azure.net"}, "Options.IDHost is " + use},
+		{"contoso.vaultcore.azure.net", akv.Options{Authority: "https://login.windows.net/t", Resource: "https://vault.azure.net"}, use},
+		{"contoso", akv.Options{Authority: "https://login.windows.net/t", Resource: "https://vaultcore.azure.net"}, "Options.Resource is a DNS name behind a private endpoint: use vault.azure.net"},
+		{"contoso.vaultcore.azure.cn", akv.Options{}, "use contoso.vault.azure.cn"},
+		{"contoso.privatelink.vaultcore.usgovcloudapi.net", akv.Options{}, "use contoso.vault.usgovcloudapi.net"},
+		{"contoso.privatelink.managedhsm.azure.net", akv.Options{}, "use contoso.managedhsm.azure.net"},
+
+		{"privatelink.vault.azure.net", akv.Options{}, ""}, // a vault of that name
+		{"contoso.vaultcore.azure.net", akv.Options{IDHost: "contoso"}, ""},
+		{"vault.private.contoso.example", akv.Options{}, ""},
+	} {
+		_, err := akv.NewClient(c.vault, cred, &c.opts)
+		_, sqlErr := akv.NewSQLClient("name", c.vault, strings.Repeat("5eedf00d", 4)+"secret", &c.opts)
+		if c.says == "" {
+			require.NoError(t, err, c.vault)
+			assert.NoError(t, sqlErr, c.vault)
+			continue
+		}
+		assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument, c.vault)
+		assert.ErrorContains(t, err, c.says)
+		assert.NotContains(t, err.Error(), "trust")
+		assert.ErrorContains(t, sqlErr, c.says)
+	}
+}
+
 func TestIDHostMustBeAVault(t *testing.T) {
 	cred, err := aad.NewClientSecret("id", "secret")
 	require.NoError(t, err)

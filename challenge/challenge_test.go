@@ -389,6 +389,22 @@ func TestPolicyCheck(t *testing.T) {
 	}
 }
 
+// A vault that is reached under a name behind its private endpoint is no case for
+// trust: the answer says which name to use.
+func TestPolicyCheckNamesThePublicHost(t *testing.T) {
+	demand := challenge.Challenge{Authority: windows, Resource: vaults}
+	for host, says := range map[string]string{
+		"contoso.vaultcore.azure.net":                 "use contoso.vault.azure.net",
+		"contoso.privatelink.vaultcore.azure.net:443": "use contoso.vault.azure.net",
+		"contoso.vault.azure.example":                 "allow it by name",
+	} {
+		err := challenge.Policy{}.Check(demand, host)
+		check(t, err, ekm.ErrorGetAKVResourceUrlStopPosition)
+		assert.ErrorContains(t, err, says)
+		assert.Equal(t, strings.HasPrefix(says, "allow"), strings.Contains(err.Error(), "allow"), host)
+	}
+}
+
 // What is used beside authority and resource must agree with them.
 func TestPolicyCheckLooksAtWhatIsUsed(t *testing.T) {
 	good := challenge.Challenge{Authority: windows, Tenant: guid, Resource: vaults, Scope: vaults + "/.default"}

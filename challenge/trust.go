@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/internal/clouds"
 )
 
 // A Policy says which challenges to act upon, and how large their parts may be.
@@ -47,7 +48,7 @@ func (p Policy) Check(c Challenge, host string) error {
 }
 
 func (p Policy) trusted(host string) bool {
-	return loginHost(host) ||
+	return clouds.IsLogin(host) ||
 		slices.ContainsFunc(p.Authorities, func(a string) bool { return strings.EqualFold(strings.TrimSuffix(a, ":443"), host) })
 }
 
@@ -130,12 +131,20 @@ func (p Policy) resource(v value, checked *Challenge, host string) (string, erro
 	case checked.Scope != "" && checked.Scope != checked.Resource+"/.default":
 		why = "is not the one of the scope"
 	case !p.allows(resource) && !belongs(host, resource):
-		why = "is not the domain of the vault " + clip(host) + "; if it is right, allow it by name"
+		why = "is not the domain of the vault " + clip(host) + "; " + remedy(host)
 	}
 	if why != "" {
 		return "", fail(ekm.ErrorGetAKVResourceUrlStopPosition, "the resource %q %s", clip(text), why)
 	}
 	return resource, nil
+}
+
+// remedy says what to do about a vault at host whose challenge names another domain.
+func remedy(host string) string {
+	if public, ok := clouds.PublicName(host); ok {
+		return "that is a DNS name behind a private endpoint: use " + clip(public)
+	}
+	return "if it is right, allow it by name"
 }
 
 // defaultScope returns the resource that text names: text itself, or the ".default"
