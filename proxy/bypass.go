@@ -36,6 +36,22 @@ func parseBypass(list string) bypass {
 	return b
 }
 
+// bypassed is the list as [bypass] understands it. A comma does not separate, and
+// networks and other words in angle brackets mean nothing to Windows either.
+func bypassed(list string) exceptions {
+	x := exceptions{separator: ";"}
+	for _, entry := range strings.FieldsFunc(list, separates) {
+		word := strings.ToLower(entry)
+		r := parseRule(word)
+		if word == "<local>" || word == "<-loopback>" || r.host != "" && !strings.ContainsAny(r.host, ",/<>@?") {
+			x.entries = append(x.entries, entry)
+		} else {
+			x.unread = append(x.unread, entry)
+		}
+	}
+	return x
+}
+
 func parseRule(entry string) rule {
 	scheme, address, ok := strings.Cut(entry, "://")
 	if !ok {

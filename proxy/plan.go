@@ -8,14 +8,16 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
 // A plan is what settings come to.
 type plan struct {
 	source      string   // where they were found, for people
 	https, http *url.URL // the proxies for each kind of target; nil: direct
-	except      string   // the targets to reach directly, as they were written
-	note        string   // what else to know, for people
+	except      exceptions
+	note        string // what else to know, for people
 
 	choose func(target *url.URL) (*url.URL, error)
 }
@@ -26,7 +28,8 @@ func directPlan(source string) *plan {
 
 // configPlan leaves the choice to httpproxy.
 func configPlan(source string, c *httpproxy.Config) (*plan, error) {
-	p := &plan{source: source, except: c.NoProxy}
+	p := &plan{source: source, except: parseNoProxy(c.NoProxy)}
+	c.NoProxy = p.except.list()
 	var err error
 	if p.https, err = parseAddress(c.HTTPSProxy); err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
@@ -56,11 +59,8 @@ func (p *plan) String() string {
 	if https != http {
 		s = p.source + ": https " + https + ", http " + http
 	}
-	switch used := p.https != nil || p.http != nil; {
-	case used && strings.Contains(p.except, "@"):
-		s += ", except what is not shown, as there is a user in it" // a proxy's URL in the wrong place
-	case used && p.except != "":
-		s += fmt.Sprintf(", except %.200q", p.except)
+	if p.https != nil || p.http != nil {
+		s += p.except.String()
 	}
 	if p.note != "" {
 		s += "; " + p.note
@@ -86,6 +86,13 @@ func parseAddress(address string) (*url.URL, error) {
 	if address == "" {
 		return nil, nil
 	}
+	if why := unseen.Around(address); why != "" {
+		return nil, errors.New("the proxy address " + why)
+	}
+	if !encoded(address) {
+		return nil, errors.New("the proxy address has characters before its @ that must be percent-encoded in user and password: " +
+			`write % as %25, # as %23, / as %2F, ? as %3F, \ as %5C, ^ as %5E, a blank as %20`)
+	}
 	u, err := url.Parse(address)
 	if err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
 		if u, err = url.Parse("http://" + address); err != nil || strings.Contains(address, "://") {
@@ -95,10 +102,29 @@ func parseAddress(address string) (*url.URL, error) {
 	if u.Hostname() == "" {
 		return nil, errors.New("the proxy address has no host")
 	}
-	// A password with a bare "/", "?" or "#" ends up there, and its beginning in the
-	// place of the port.
 	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("the proxy address goes on behind its host; in a password, write / as %2F, ? as %3F, # as %23")
+		return nil, errors.New("the proxy address goes on behind its host")
 	}
 	return u, nil
 }
+
+// encoded reports whether user and password in address, all that stands before its
+// last @, are as RFC 3986, section 3.2.1, has them: any character that would end them
+// early, and any other of no meaning there, is percent-encoded.
+func encoded(address string) bool {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return true
+	}
+	user := address[:at]
+	if scheme, rest, ok := strings.Cut(user, "://"); ok && strings.Trim(scheme, letters+"+-.") == "" {
+		user = rest
+	}
+	if _, err := url.PathUnescape(user); err != nil { // a % that begins no escape
+		return false
+	}
+	return strings.Trim(user, letters+"-._~!$&'()*+,;=:@%") == ""
+}
+
+// letters are those of ASCII, with its digits.
+const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

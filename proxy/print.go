@@ -42,9 +42,7 @@ func (s Settings) String() string {
 		} else {
 			text += show(u)
 		}
-		if s.NoProxy != "" {
-			text += fmt.Sprintf(", except %.200q", s.NoProxy)
-		}
+		text += parseNoProxy(s.NoProxy).String()
 	default: // perhaps a URL, with a password, in the wrong place
 		text += "no such mode"
 	}

@@ -49,11 +49,14 @@ const (
 type Settings struct {
 	Mode Mode
 	// URL is the proxy for Explicit: http, https, socks5 or socks5h, with user
-	// and password where it asks for them (basic authentication only).
+	// and password, percent-encoded, where it asks for them (basic authentication
+	// only).
 	URL string
 	// NoProxy lists what to reach directly with Explicit, in the form of the
 	// NO_PROXY variable: host names, with their subdomains, addresses and
-	// networks (10.0.0.0/8), separated by commas. Loopback is always direct.
+	// networks (10.0.0.0/8), separated by commas, semicolons, bars or blanks.
+	// Entries that cannot be read are passed over, which [Selector.String] tells.
+	// Loopback is always direct.
 	NoProxy string
 }
 

@@ -34,7 +34,7 @@ func windowsPlan(places []connection) (*plan, error) {
 		if https == nil && http == nil {
 			continue
 		}
-		p := &plan{source: "system (" + c.place + ")", https: https, http: http, except: c.bypass}
+		p := &plan{source: "system (" + c.place + ")", https: https, http: http, except: bypassed(c.bypass)}
 		if scripted != "" {
 			p.note = "the automatic configuration script (PAC) of the " + scripted + " is not evaluated"
 		}
