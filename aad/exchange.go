@@ -71,6 +71,10 @@ func newExchange(o *Options) *exchange {
 		x.direct.Transport, x.direct.Own = wire.NewTransport(nil, near, o.Wire), true
 	}
 	x.client.Transport, x.direct.Transport = wire.Hide(x.client.Transport), wire.Hide(x.direct.Transport)
+	if o.Transport == nil {
+		x.client.CloseWhenDropped()
+		x.direct.CloseWhenDropped()
+	}
 	return x
 }
 

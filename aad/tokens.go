@@ -94,7 +94,8 @@ func NewTokens(cred Credential, opts *Options) *Tokens {
 
 // Close ends refreshes in the background and closes all connections of our own,
 // once no exchange is under way. The credential and its tokens remain of use to
-// others. Calls after Close work, but nothing is refreshed ahead any more.
+// others. Calls after Close work, but nothing is refreshed ahead any more. What is
+// garbage without having been closed leaves no connection of our own either.
 func (t *Tokens) Close() {
 	t.end()
 	t.exchange.client.Close()

@@ -168,6 +168,13 @@ type Client struct {
 // sent before the first operation. Clients that share cred share its tokens and
 // what it knows of vaults.
 //
+// Make one client for each vault and keep it. A client of its own transport has
+// connections of its own, to the vault and to the authority, each with three
+// goroutines, and no two clients share them, as Options and [Client.Close] are each
+// client's own. They end with Close, or 90 seconds after the last call, or when the
+// client is garbage. Clients that come and go had better share an Options.Transport,
+// whose connections are the caller's, and Options.Gate.
+//
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
 // Options.Authority, Resource, IDHost, VaultSuffix, APIVersion or Trust none of its
 // kind, or cred is nil. It says what is wrong with which of them and quotes none: each
@@ -227,6 +234,9 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	c.wire = &wire.Client{
 		Transport: wire.Hide(transport), Own: opts.Transport == nil, Gate: c.opts.Gate,
 		Limits: limits, Timeouts: timeouts, UserAgent: agent, Logger: opts.Logger,
+	}
+	if opts.Transport == nil {
+		c.wire.CloseWhenDropped()
 	}
 	c.tokens = aad.NewTokens(cred, &aad.Options{
 		Transport: opts.Transport, Proxy: c.opts.Proxy, Retry: opts.Retry, Timeouts: timeouts,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,6 +45,11 @@ func clientOfBoth(t *testing.T, s *nettest.Server, transport http.RoundTripper) 
 	t.Helper()
 	cred, err := aad.NewClientSecret("id", "s3cret~value")
 	require.NoError(t, err)
+	return sharing(t, s, cred, transport)
+}
+
+func sharing(t *testing.T, s *nettest.Server, cred aad.Credential, transport http.RoundTripper) *akv.Client {
+	t.Helper()
 	client, err := akv.NewClient(s.URL, cred, &akv.Options{
 		Transport: transport, Proxy: proxy.New(proxy.Settings{Mode: proxy.None}),
 		Trust: challenge.Policy{Authorities: []string{s.Addr()}, Resources: []string{"https://vault.azure.net"}},
@@ -99,4 +105,42 @@ func TestCloseLeavesTheCallersConnections(t *testing.T) {
 		client.Close()
 	}
 	assert.EqualValues(t, 1, s.Opened.Load())
+}
+
+// A hundred clients that nobody closed have connections for as long as they are
+// kept, and none once they are garbage. Those that were closed have none at once.
+func TestClientsThatNobodyClosed(t *testing.T) {
+	const clients = 100
+	for protocol, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		for _, closed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, closed %v", protocol, closed), func(t *testing.T) {
+				s := both(t, h2, func(string) {})
+				cred, err := aad.NewClientSecret("id", "s3cret~value")
+				require.NoError(t, err)
+				before := runtime.NumGoroutine()
+				kept := make([]*akv.Client, clients)
+				for i := range kept {
+					kept[i] = sharing(t, s, cred, nil)
+					_, err := kept[i].GetKey(t.Context(), "tde", "")
+					require.NoError(t, err)
+				}
+				runtime.GC()
+				require.GreaterOrEqual(t, s.Open.Load(), int32(clients))
+				if closed {
+					for _, c := range kept {
+						c.Close()
+					}
+				} else {
+					runtime.KeepAlive(kept)
+					kept = nil
+				}
+				assert.True(t, nettest.Settles(func() bool {
+					if !closed {
+						runtime.GC()
+					}
+					return s.Open.Load() == 0 && runtime.NumGoroutine() <= before
+				}), "%d connections, %d goroutines more", s.Open.Load(), runtime.NumGoroutine()-before)
+			})
+		}
+	}
 }

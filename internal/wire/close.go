@@ -1,6 +1,31 @@
 package wire
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
+
+// CloseWhenDropped has the idle connections of Transport, if that is the client's own,
+// closed when the client is garbage that nobody has closed. Nothing that a connection
+// holds leads back to the client: an exchange does, but ends with its request.
+//
+// It touches neither timers nor channels of the client's, as cleanups run outside of
+// the bubble of testing/synctest that the client may belong to.
+func (c *Client) CloseWhenDropped() {
+	if t, ok := c.transport().(idler); ok && c.Own {
+		runtime.AddCleanup(c, func(t idler) { go closeIdle(t) }, t) // closing may take seconds
+	}
+}
+
+// An idler is a round tripper that keeps connections.
+type idler interface{ CloseIdleConnections() }
+
+// closeIdle is for where no caller could recover from a panic in the Close of a
+// connection that the caller's own dialer made.
+func closeIdle(t idler) {
+	defer func() { _ = recover() }()
+	t.CloseIdleConnections()
+}
 
 // Close closes the connections, if Transport is the client's own, once no exchange
 // is under way. Exchanges after Close work, and leave no connection either.
@@ -42,14 +67,14 @@ func (c *Client) tidy() {
 // closeIdle does nothing while there are exchanges: net/http takes a connection for
 // idle that it has just made for one. The last of them will look again.
 func (c *Client) closeIdle() {
-	if t, ok := c.transport().(interface{ CloseIdleConnections() }); ok && c.inFlight.Load() == 0 {
+	if t, ok := c.transport().(idler); ok && c.inFlight.Load() == 0 {
 		t.CloseIdleConnections()
 	}
 }
 
-// lookAgain is closeIdle by the clock, where no caller could recover from a panic in
-// the Close of a connection that the caller's own dialer made.
+// lookAgain is closeIdle by the clock.
 func (c *Client) lookAgain() {
-	defer func() { _ = recover() }()
-	c.closeIdle()
+	if t, ok := c.transport().(idler); ok && c.inFlight.Load() == 0 {
+		closeIdle(t)
+	}
 }
