@@ -63,6 +63,11 @@ const (
 // what the request had sent before it got here. It still names tenant, key and
 // application ids, which a log may be meant not to hold.
 //
+// Attempts counts every exchange that was made for the operation: tries, the vault's
+// challenge, the token request, also where other calls shared those two. A cold call
+// that the vault refuses has three. It does not count requests that net/http sent
+// again within an exchange.
+//
 // An Error is not changed once returned, so it may be shared by goroutines.
 type Error struct {
 	Code  Code   // the documented number; never 0
@@ -89,7 +94,7 @@ type Error struct {
 	TraceID       string // Entra's trace id
 	Region        string // the region that answered, as the vault names it
 
-	Attempts   int           // exchanges made for this operation; 0 if none
+	Attempts   int           // exchanges made for this operation, see below; 0 if none
 	RetryAfter time.Duration // how long the service asked to wait; 0 if it did not
 	Time       time.Time     // when the failure was seen
 
@@ -193,7 +198,7 @@ func (e *Error) tail() string {
 		parts = append(parts, "correlation id "+e.CorrelationID)
 	}
 	if e.Attempts > 1 {
-		parts = append(parts, strconv.Itoa(e.Attempts)+" attempts")
+		parts = append(parts, strconv.Itoa(e.Attempts)+" exchanges")
 	}
 	if e.RetryAfter > 0 {
 		parts = append(parts, "retry after "+e.RetryAfter.String())

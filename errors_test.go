@@ -57,7 +57,7 @@ func TestErrorLine(t *testing.T) {
 		{"everything", *full(), "acquireToken: 3303 ErrorGetTokenBadCredentials: authority login.microsoftonline.com: " +
 			"HTTP 401 invalid_client/inner/AADSTS7000222: The provided client secret keys are expired.: unexpected EOF " +
 			"(request id 11111111-0000-0000-0000-000000000000, trace id 33333333-0000-0000-0000-000000000000, " +
-			"correlation id 22222222-0000-0000-0000-000000000000, 2 attempts, retry after 1.5s)"},
+			"correlation id 22222222-0000-0000-0000-000000000000, 2 exchanges, retry after 1.5s)"},
 		{
 			"the vault refuses",
 			ekm.Error{

@@ -1,9 +1,11 @@
 package aad
 
 import (
+	"errors"
 	"sync"
 	"time"
 
+	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/flight"
 )
@@ -128,6 +130,11 @@ func (c *cache) refuse(k key, err error, now time.Time) {
 	defer c.mu.Unlock()
 	if c.refusals == nil || len(c.refusals) >= maxKept {
 		c.refusals = make(map[key]refusal)
+	}
+	if e, ok := errors.AsType[*ekm.Error](err); ok && err == error(e) {
+		told := *e
+		told.Attempts = 0 // none is made for those who get it
+		err = &told
 	}
 	c.refusals[k] = refusal{err, now.Add(sharedRefusal)}
 }

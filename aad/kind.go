@@ -3,19 +3,33 @@ package aad
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
+	"github.com/akv-ekm/ekm/internal/wire"
 )
 
-// exchanged makes one exchange for a new token with c. Its error tells the kind of
-// credential, on which the way out depends.
+// exchanged gets a new token with c. Its error tells the kind of credential, on which
+// the way out depends, and of all exchanges that were made.
 func exchanged(ctx context.Context, c Credential, x *exchange, demand challenge.Challenge) (Token, error) {
-	t, err := c.token(ctx, x, demand)
+	var made atomic.Int32
+	t, err := c.token(wire.Counting(ctx, &made), x, demand)
+	wire.Count(ctx, made.Load())
 	e, ok := errors.AsType[*ekm.Error](err)
-	if kind := c.kind(); ok && err == error(e) && e.Credential == "" && kind != "" {
-		told := *e // a token source may keep its own
-		told.Credential = kind
+	if !ok || err != error(e) {
+		return t, err
+	}
+	kind, attempts := e.Credential, int(made.Load())
+	if kind == "" {
+		kind = c.kind()
+	}
+	if c.kind() == ekm.CredentialSource { // it has counted its own
+		attempts = e.Attempts
+	}
+	if kind != e.Credential || attempts != e.Attempts {
+		told := *e // the source may keep its own
+		told.Credential, told.Attempts = kind, attempts
 		err = &told
 	}
 	return t, err

@@ -145,17 +145,13 @@ func (m *managed) token(ctx context.Context, x *exchange, demand challenge.Chall
 	if budget := x.policy.Budget; budget > 0 {
 		updating = min(updating, budget)
 	}
-	wait, attempts := 2*time.Second, 0
+	wait := 2 * time.Second
 	for waited := time.Duration(0); ; waited += wait {
 		if waited > 0 {
 			x.direct.Retried()
 		}
 		tok, err := m.once(ctx, x, demand)
 		e, ok := errors.AsType[*ekm.Error](err)
-		if ok {
-			attempts += e.Attempts
-			e.Attempts = attempts
-		}
 		if !ok || m.options.Source != IMDS || e.Status != http.StatusNotFound && e.Status != http.StatusGone || x.policy.Attempts == 1 {
 			return tok, err
 		}

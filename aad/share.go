@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/internal/flight"
+	"github.com/akv-ekm/ekm/internal/wire"
 	"github.com/akv-ekm/ekm/retry"
 )
 
@@ -26,23 +28,39 @@ type landing[V any] struct {
 	by      *Tokens   // who did it
 	ends    time.Time // when the last of those who waited for it would have left
 	endless bool      // there was one who would not
+	made    int32     // exchanges
 }
 
 // share returns what work returns, and has it run at most once at a time for key,
 // for all clients that share the credential. If another's work fails in a way that
 // may be its own alone, because its context, limits, retries or network differ, t
-// does the work itself.
+// does the work itself. Whoever waits counts the exchanges of the work as its own.
 func share[K comparable, V any](ctx context.Context, t *Tokens, group *flight.Group[flown[K], landing[V]], key K, work func(context.Context) (V, error)) (V, error) {
 	recorded := func(ctx context.Context) (landing[V], error) {
-		value, err := work(ctx)
+		var made atomic.Int32
+		value, err := work(wire.Counting(ctx, &made))
 		ends, bounded := ctx.Deadline()
-		return landing[V]{value, t, ends, !bounded}, err
+		return landing[V]{value, t, ends, !bounded, made.Load()}, err
 	}
 	got, err := group.Do(ctx, flown[K]{key: key}, recorded)
+	got.count(ctx, err)
 	if err != nil && got.mayDiffer(ctx, t, err) {
 		got, err = group.Do(ctx, flown[K]{key: key, alone: t}, recorded)
+		got.count(ctx, err)
 	}
 	return got.value, err
+}
+
+// count adds the exchanges of the work to those of a caller who waited for it, as far
+// as it had got where the caller left before.
+func (l landing[V]) count(ctx context.Context, err error) {
+	made := l.made
+	if left, ok := errors.AsType[*flight.Left](err); ok {
+		if e, ok := errors.AsType[*ekm.Error](left.Last); ok {
+			made = int32(e.Attempts)
+		}
+	}
+	wire.Count(ctx, made)
 }
 
 // mayDiffer reports whether t, which waited for the landing with ctx, may fare

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,6 +32,7 @@ type call struct {
 	sent        *wire.Request  // what was sent last
 	token       aad.Token      // the last one
 	tries       *retry.Call
+	made        atomic.Int32 // exchanges, those for challenge and token included
 }
 
 // start makes a call of path, which is escaped; or of link, a URL that the vault
@@ -58,7 +60,10 @@ func (c *Client) start(op operation, path, link string) (*call, error) {
 // demands, a token for it, the operation itself. All errors of a call pass
 // through here and [call.explain] but those of decoding.
 func (k *call) do(ctx context.Context) ([]byte, error) {
-	body, err := k.authorized(ctx)
+	if ctx == nil {
+		return nil, k.explain(k.invalid("the context is nil"))
+	}
+	body, err := k.authorized(wire.Counting(ctx, &k.made))
 	if err != nil {
 		return nil, k.explain(err)
 	}
@@ -76,9 +81,6 @@ func (k *call) do(ctx context.Context) ([]byte, error) {
 var errTokenGone = errors.New("the token has expired while the call waited for its turn")
 
 func (k *call) authorized(ctx context.Context) ([]byte, error) {
-	if ctx == nil {
-		return nil, k.invalid("the context is nil")
-	}
 	demand, err := k.identify(ctx)
 	if err != nil {
 		return nil, err
@@ -292,7 +294,7 @@ func (c *Client) revised(old challenge.Challenge, resp *wire.Response) (challeng
 // rejected is the end of a call whose fresh token the vault does not take.
 func (k *call) rejected(resp *wire.Response) error {
 	e := k.client.refused(k.last(), resp)
-	e.Code, e.Attempts = ekm.ErrorGetTokenRejected, resp.Attempts
+	e.Code = ekm.ErrorGetTokenRejected
 	return e
 }
 
@@ -309,6 +311,7 @@ func (k *call) explain(err error) error {
 		return err
 	}
 	full := *e
+	full.Attempts = int(k.made.Load())
 	if full.Op == "" {
 		full.Op = k.name
 	}
@@ -335,7 +338,7 @@ func (k *call) explain(err error) error {
 func (k *call) answered(err error, resp *wire.Response) error {
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
 		seen := k.client.wire.Refusal(k.last(), resp)
-		e.Status, e.RequestID, e.Region, e.Addresses, e.Attempts = resp.Status, seen.RequestID, seen.Region, seen.Addresses, resp.Attempts
+		e.Status, e.RequestID, e.Region, e.Addresses = resp.Status, seen.RequestID, seen.Region, seen.Addresses
 	}
 	return err
 }

@@ -1,7 +1,8 @@
 // Package wire makes one bounded HTTP exchange: one request through one
 // http.RoundTripper, one response read to its end within limits. Redirects are
-// never followed, since a round tripper does not. Nothing is retried but what
-// net/http sends again by itself, and that only a few times.
+// never followed, since a round tripper does not. [Client.Do] tries nothing twice but
+// what net/http sends again by itself, and that only a few times; [Client.Send] and
+// [Client.Retry] try again by the policy and through the gate of package retry.
 //
 // A failure of an exchange has exactly one code, decided in [codeOf]; an
 // unwelcome status has one too, decided in [Client.Refusal]. These two switches
@@ -113,6 +114,8 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		err = x.fail(ctx, r, err)
 	}
 	c.counted.add(resp, err)
+	e, _ := errors.AsType[*ekm.Error](err)
+	count(ctx, e)
 	c.log(ctx, r, resp, err, time.Since(start))
 	return resp, err
 }
