@@ -85,7 +85,7 @@ func backupKeyEntries() []entry {
 	return []entry{
 		{
 			ErrorBackupKeyOutOfMemoryConvertResponseString, "ErrorBackupKeyOutOfMemoryConvertResponseString", SCPErrFailure, whyBudget,
-			"The vault's reply with the backup is longer than Limits.Backup (512 KiB).",
+			"The vault's reply with the backup is longer than Limits.Backup (24 MiB).",
 			"Raise Limits.Backup: a backup holds every version of the key, so it grows with each rotation.",
 		},
 		{

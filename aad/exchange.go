@@ -36,8 +36,8 @@ type exchange struct {
 func newExchange(o *Options) *exchange {
 	x := &exchange{
 		policy: o.Retry, v1: o.V1, now: time.Now,
-		maxURL:     orDefault(o.MaxURL, 2<<10),
-		maxRequest: orDefault(o.MaxRequest, 64<<10),
+		maxURL:     orDefault(o.MaxURL, 4<<10),
+		maxRequest: orDefault(o.MaxRequest, 1<<20),
 		maxReply:   orDefault(o.MaxReply, 64<<10),
 	}
 	transport := o.Transport

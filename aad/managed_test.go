@@ -382,7 +382,7 @@ func retryNothing(t *testing.T) context.Context {
 func TestManagedIdentityLongURL(t *testing.T) {
 	platformEnvironment(t, nil)
 	tap := &wiretap{next: roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("unexpected") })}
-	cred := managedIdentity(t, &aad.ManagedIdentityOptions{ResourceID: strings.Repeat("x", 3000)})
+	cred := managedIdentity(t, &aad.ManagedIdentityOptions{ResourceID: strings.Repeat("x", 5000)})
 	_, err := tokensOf(t, cred, tap).Get(t.Context(), demand())
 	e := failureOf(t, err, ekm.ErrorGetTokenOutOfMemoryConcatPath)
 	assert.Equal(t, ekm.Local, e.Party, "nobody was asked")

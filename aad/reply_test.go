@@ -123,13 +123,26 @@ func TestReplies(t *testing.T) {
 
 func TestRequestLimits(t *testing.T) {
 	long := demand()
-	long.Authority = "https://login.windows.net/" + strings.Repeat("a", 3<<10)
+	long.Authority = "https://login.windows.net/" + strings.Repeat("a", 5<<10)
 	a := answering(200, ``)
 	_, err := newTokens(t, a, aad.Options{}).Get(t.Context(), long)
 	assert.ErrorIs(t, err, ekm.ErrorGetTokenOutOfMemoryConcatPath)
 	_, err = newTokens(t, a, aad.Options{MaxRequest: 100}).Get(t.Context(), demand())
 	assert.ErrorIs(t, err, ekm.ErrorGetTokenOutOfMemoryConcatBody)
+	secret := func(n int) aad.Credential {
+		cred, err := aad.NewClientSecret("id", strings.Repeat("s", n))
+		require.NoError(t, err)
+		return cred
+	}
+	_, err = tokensOf(t, secret(1<<20), a).Get(t.Context(), demand())
+	assert.ErrorIs(t, err, ekm.ErrorGetTokenOutOfMemoryConcatBody)
 	assert.Zero(t, a.requests.Load(), "checked before anything is sent")
+
+	// The defaults are those of package akv.
+	good := &authority{answer: numbered(3599)}
+	long.Authority = "https://login.windows.net/" + strings.Repeat("a", 3<<10)
+	_, err = tokensOf(t, secret(1<<19), good).Get(t.Context(), long)
+	assert.NoError(t, err)
 }
 
 func TestRetriedWithinOneExchange(t *testing.T) {

@@ -33,8 +33,10 @@ type Options struct {
 	V1 bool
 
 	// Limits in bytes, with the default given; beyond them the codes in brackets.
-	MaxURL     int // of the token endpoint: 2 KiB (3300)
-	MaxRequest int // of the request body: 64 KiB (3301)
+	// Errors and explanations call them as akv.Options does: Limits.URL,
+	// Limits.Request, Limits.Token.
+	MaxURL     int // of the token endpoint: 4 KiB (3300)
+	MaxRequest int // of the request body: 1 MiB (3301)
 	MaxReply   int // of the reply: 64 KiB (3302)
 	Wire       WireLimits
 }
@@ -112,8 +114,9 @@ func (t *Tokens) Stats() (authority, platform WireStats) {
 // Claims are not looked at: a token with claims is [Tokens.Renew]'s to get.
 //
 // Errors are of type [*ekm.Error]: 3300 to 3308 and the network's 31xx and 3900
-// with Party [ekm.Authority]; 38xx if the proof of identity could not be made.
-// If ctx ends first, its error.
+// with Party [ekm.Authority]; 38xx if the proof of identity could not be made. If ctx
+// ends first, the error is one of these where the exchange had got that far, else 1
+// (SCPErrFailure); errors.Is finds ctx's error in either.
 func (t *Tokens) Get(ctx context.Context, c challenge.Challenge) (Token, error) {
 	if ctx == nil {
 		return Token{}, invalid("the context is nil")
