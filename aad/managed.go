@@ -48,9 +48,10 @@ type ManagedIdentityOptions struct {
 // with IDENTITY_HEADER means App Service; with IMDS_ENDPOINT, or where the Arc
 // agent is installed, it means Arc. No proxy is asked for the platform's endpoint, see [Options].
 //
-// The error is 6 (SCPErrInvalidArgument): more than one identity is named, or one
-// at all with Arc; its name has blanks or characters around it that nobody sees; or the environment is that of a platform which is not supported (Service Fabric,
-// Azure ML, Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
+// The error is 6 (SCPErrInvalidArgument): more than one identity is named, or one at
+// all with Arc; its id has blanks around it, or characters that nobody sees; or the
+// environment is that of a platform which is not supported (Service Fabric, Azure ML,
+// Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
 func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 	m := &managed{}
 	m.shown = m.describe
