@@ -140,16 +140,20 @@ func (m *managed) token(ctx context.Context, x *exchange, demand challenge.Chall
 		updating = min(updating, budget)
 	}
 	wait, attempts := 2*time.Second, 0
+	var last error
 	for waited := time.Duration(0); ; waited += wait {
 		if waited > 0 {
-			x.direct.Retried()
+			x.direct.Retried(ctx, attempts, last, wait)
 		}
 		tok, err := m.once(ctx, x, demand)
 		e, ok := errors.AsType[*ekm.Error](err)
 		if ok {
 			attempts += e.Attempts
 			e.Attempts = attempts
+		} else {
+			x.seen.Attempts += attempts
 		}
+		last = err
 		if !ok || m.options.Source != IMDS || e.Status != http.StatusNotFound && e.Status != http.StatusGone || x.policy.Attempts == 1 {
 			return tok, err
 		}
