@@ -22,7 +22,11 @@ import (
 // both is a vault and its authority on one real address; before is called with
 // what it is about to answer.
 func both(t *testing.T, h2 bool, before func(answer string)) *nettest.Server {
-	return nettest.Serve(t, trusted().Config(t), h2, func(w http.ResponseWriter, r *http.Request) {
+	return serving(t, trusted().Config(t), h2, before)
+}
+
+func serving(t *testing.T, config *tls.Config, h2 bool, before func(answer string)) *nettest.Server {
+	return nettest.Serve(t, config, h2, func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, h2, r.ProtoMajor == 2)
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/token"):
@@ -42,13 +46,20 @@ func both(t *testing.T, h2 bool, before func(answer string)) *nettest.Server {
 
 func clientOfBoth(t *testing.T, s *nettest.Server, transport http.RoundTripper) *akv.Client {
 	t.Helper()
+	return optionsOfBoth(t, s.Addr(), akv.Options{Transport: transport})
+}
+
+func optionsOfBoth(t *testing.T, host string, opts akv.Options) *akv.Client {
+	t.Helper()
 	cred, err := aad.NewClientSecret("id", "s3cret~value")
 	require.NoError(t, err)
-	client, err := akv.NewClient(s.URL, cred, &akv.Options{
-		Transport: transport, Proxy: proxy.New(proxy.Settings{Mode: proxy.None}),
-		Trust: challenge.Policy{Authorities: []string{s.Addr()}, Resources: []string{"https://vault.azure.net"}},
-	})
+	if opts.Proxy == nil {
+		opts.Proxy = proxy.New(proxy.Settings{Mode: proxy.None})
+	}
+	opts.Trust = challenge.Policy{Authorities: []string{host}, Resources: []string{"https://vault.azure.net"}}
+	client, err := akv.NewClient(host, cred, &opts)
 	require.NoError(t, err)
+	t.Cleanup(client.Close)
 	return client
 }
 

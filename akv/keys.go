@@ -72,7 +72,7 @@ func (k *call) parsed(ctx context.Context, path string) (Key, error) {
 // Keys lists the vault's keys, without versions, in the vault's order. It asks
 // for pages as the loop goes on. An error ends the list; it is yielded with a
 // zero KeyItem. Codes of its own: 3400 to 3406 and 3412, 3102 if a page's link to
-// the next one leads away from the vault, and 5 (SCPErrProviderError) if the pages
+// the next one leads away from the vault, and 7 (SCPErrProviderError) if the pages
 // do not end.
 func (c *Client) Keys(ctx context.Context) iter.Seq2[KeyItem, error] {
 	return c.list(ctx, opListKeys(), "", "/keys", nil)

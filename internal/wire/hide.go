@@ -30,7 +30,7 @@ func (c *Client) Wrap(wrap func(http.RoundTripper) http.RoundTripper) bool {
 	if wrap == nil {
 		return true
 	}
-	wrapped := wrap(c.transport())
+	wrapped := wrap(Hide(c.transport())) // whoever prints what it holds shows no token either
 	c.Wrapped = Hide(wrapped)
 	return wrapped != nil
 }
