@@ -167,8 +167,9 @@ func loggedRows() []loggedRow {
 				answer(200, `{"value":[{`+loggedID+`}],"nextLink":"https://contoso.vault.azure.net/keys?page=2"}`),
 			},
 			run: func(ctx context.Context, c *akv.Client) error {
+				n := 0
 				for _, err := range c.KeyVersions(ctx, "tde") {
-					if err != nil {
+					if n++; err != nil || n == 10 {
 						return err
 					}
 				}

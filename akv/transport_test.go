@@ -30,6 +30,7 @@ func TestRootCAs(t *testing.T) {
 	private := nettest.NewAuthority()
 	signed := private.Issue(t, func(c *x509.Certificate) { c.DNSNames = []string{host} })
 	slow := newDelay()
+	defer slow.end() // before the server is closed
 	s := serving(t, &tls.Config{Certificates: []tls.Certificate{signed}}, true, slow.wait)
 	var proxied atomic.Int64
 	tunnel := nettest.Serve(t, nil, false, func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +60,6 @@ func TestRootCAs(t *testing.T) {
 	e, ok := errors.AsType[*ekm.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, []any{ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus}, []any{e.Code, e.Phase}, "the first byte is awaited for so long: %v", err)
-	slow.end()
 
 	client, err = akv.NewClient("contoso", mustSecret(t), &akv.Options{RootCAs: private.Pool, Transport: http.DefaultTransport})
 	assert.Nil(t, client)
@@ -71,12 +71,16 @@ func TestRootCAs(t *testing.T) {
 type delay struct {
 	on   atomic.Bool
 	over chan struct{}
+	end  func()
 }
 
-func newDelay() *delay { return &delay{over: make(chan struct{})} }
+func newDelay() *delay {
+	d := &delay{over: make(chan struct{})}
+	d.end = sync.OnceFunc(func() { d.on.Store(false); close(d.over) })
+	return d
+}
 
 func (d *delay) begin() { d.on.Store(true) }
-func (d *delay) end()   { d.on.Store(false); close(d.over) }
 
 func (d *delay) wait(string) {
 	if d.on.Load() {
@@ -124,6 +128,7 @@ func (tr *tracer) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestWrap(t *testing.T) {
 	slow := newDelay()
+	defer slow.end() // before the server is closed
 	s := both(t, true, slow.wait)
 	tr, wrapped := &tracer{}, 0
 	client := optionsOfBoth(t, s.Addr(), akv.Options{
