@@ -37,7 +37,7 @@ type exchange struct {
 // begin is x for one acquisition of a token.
 func (x *exchange) begin() *exchange {
 	own := *x
-	own.seen = &ekm.Error{Party: ekm.Local}
+	own.seen = new(ekm.Error)
 	return &own
 }
 

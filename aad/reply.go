@@ -41,7 +41,7 @@ type wireError struct {
 func (x *exchange) read(r *wire.Request, resp *wire.Response, now time.Time) (Token, error) {
 	t, err := x.decode(r, resp, now)
 	seen := x.client.Refusal(r, resp)
-	seen.Code, seen.Attempts = ekm.CodeOf(err), resp.Attempts
+	seen.Attempts = resp.Attempts
 	*x.seen = *seen
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
 		e.Phase, e.Status, e.RequestID, e.Addresses = ekm.PhaseDecode, resp.Status, seen.RequestID, seen.Addresses

@@ -235,8 +235,8 @@ func (t *Tokens) tell(ctx context.Context, x *exchange, c challenge.Challenge, o
 	o.Op, o.Seen = opAcquireToken, x.seen
 	if e, ok := errors.AsType[*ekm.Error](o.Err); ok {
 		o.Seen = e
-	} else if o.Seen.Party == ekm.Local { // a token source's
-		o.Seen.Code, o.Seen.Host = ekm.CodeOf(o.Err), hostOf(c.Authority)
+	} else if o.Seen.Code = ekm.CodeOf(o.Err); o.Seen.Party == "" { // a token source's
+		o.Seen.Party, o.Seen.Host = ekm.Local, hostOf(c.Authority)
 	}
 	x.client.Tell(ctx, o)
 }

@@ -56,8 +56,8 @@
 // an [http.Transport] and of most hooks of net/http/httptrace.
 //
 // Such code must observe its context. A call that waits for shared work leaves when
-// its own context ends even so, but a call whose request a round tripper holds does
-// not return before the round tripper does.
+// its own context ends even so, but a call whose request a round tripper holds, or
+// whose record a log handler, does not return before that does.
 package akv
 
 import (
@@ -86,10 +86,10 @@ const Version = "0.1.0"
 
 // Options are the settings of a [Client]. The zero value is good.
 type Options struct {
-	// Transport makes all requests, those to the authority included. It is the
-	// one seam for networks, fakes and tracing; redirects are never followed
-	// whatever it is. Nil means a transport of our own: TLS 1.2 or later,
-	// HTTP/2, a time limit on each phase, and Proxy.
+	// Transport makes all requests, those to the authority included. It is the one
+	// seam for networks and fakes; redirects are never followed whatever it is. Nil
+	// means a transport of our own: TLS 1.2 or later, HTTP/2, a time limit on each
+	// phase, Proxy and RootCAs.
 	Transport http.RoundTripper
 	// Proxy chooses proxies for our own transport; nil means the environment's.
 	Proxy *proxy.Selector
@@ -106,22 +106,26 @@ type Options struct {
 	// request's context, of which [Operation] tells what the request is for. Nil means
 	// none.
 	Wrap func(http.RoundTripper) http.RoundTripper
-	// Logger gets one record of each operation, a page of a list being one, and of each
-	// token that is acquired or not: "operation succeeded" at SuccessLevel, "operation
-	// failed" at slog.LevelWarn if the same call may succeed later, because its
-	// context ended or the failure is one that package retry tries again, else at
-	// slog.LevelError. "token not refreshed ahead of its end" is a warning. "operation
-	// tried again", at slog.LevelDebug, is one record for each try that is followed by
-	// another. Nil means silence.
+	// Logger gets these records. Nil means silence.
+	//   - "operation succeeded", at SuccessLevel, and "operation failed": one for each
+	//     operation, a page of a list being one, and one for each token request.
+	//     A failure is a warning if the same call may succeed later, because its context
+	//     ended or package retry calls the failure temporary; else it is an error.
+	//   - "token not refreshed ahead of its end", a warning.
+	//   - "operation tried again", at debug level: one for each try that is followed by
+	//     another.
 	//
-	// A record has those of these attributes that are known: operation, key, version as
-	// asked for and, if another one, as answered; duration in seconds; and what an
-	// [*ekm.Error] has in its JSON form, also where the operation succeeded: code (3000
-	// for success), symbol, party, credential, host, address, phase, status, service,
-	// inner, aadsts, message, request, correlation, trace, region, attempts, retryAfter,
-	// cause. That of a try has try, its number, and wait, the seconds until the next
-	// one, in place of key, version, duration and attempts. No secret, token, key byte
-	// or URL is logged.
+	// Those of their attributes that are known are there:
+	//   - operation: "getKey", "listKeys", "listKeyVersions", "wrapKey", "unwrapKey",
+	//     "backupKey", "restoreKey", "rotateKey", "acquireToken";
+	//   - key and version as asked for; answered, the version that did it, if that is
+	//     another; duration in seconds. A try has none of these, but try, its number, and
+	//     wait, the seconds until the next one;
+	//   - what an [*ekm.Error] has in its JSON form, also for success: code (3000 then),
+	//     symbol, party, credential, host, address, phase, status, service, inner, aadsts,
+	//     message, request, correlation, trace, region, attempts, retryAfter, cause.
+	//
+	// No secret, token, key byte or URL is logged.
 	Logger *slog.Logger
 	// SuccessLevel is the level of records of success. Zero is slog.LevelInfo; a busy
 	// program takes slog.LevelDebug.

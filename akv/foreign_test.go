@@ -416,7 +416,7 @@ func TestForeignCodeThatBlocks(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := make()
 				if !f.shared {
-					t.Skip("a round tripper must observe the request's context, see Options.Transport")
+					t.Skip("it holds its caller, see the package's comment: a round tripper must observe the request's context")
 				}
 				client := f.client(t)
 				block := newBlock()
