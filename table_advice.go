@@ -17,7 +17,7 @@ func vaultAdvice() []adviceRow {
 			"ForbiddenByFirewall"),
 		named("Connect through the vault's private endpoint, as public access is off: nslookup VAULT.vault.azure.net must give a private address on this machine. If it gives a public one, link the private DNS zone privatelink.vaultcore.azure.net to this network.",
 			"ForbiddenByConnection"),
-		named("Allow the operation on this version of the key: az keyvault key set-attributes --vault-name VAULT --name KEY --version VERSION --ops wrapKey unwrapKey. The list replaces the old one. Or use a key that allows it.",
+		named("Allow the operation on this version of the key: az keyvault key set-attributes --vault-name VAULT --name KEY --version VERSION --ops wrapKey unwrapKey. The list replaces the old one. A key on an elliptic curve (EC) never wraps: use an RSA key.",
 			"KeyOperationForbidden"),
 		named("Enable this version of the key again: az keyvault key set-attributes --vault-name VAULT --name KEY --version VERSION --enabled true. Databases and backups made with it need it even after a rotation.",
 			"KeyDisabled"),

@@ -31,6 +31,14 @@ type exchange struct {
 	v1                           bool
 	maxURL, maxRequest, maxReply int
 	now                          func() time.Time
+	seen                         *ekm.Error // for the log: who gave the token, of one acquisition alone
+}
+
+// begin is x for one acquisition of a token.
+func (x *exchange) begin() *exchange {
+	own := *x
+	own.seen = new(ekm.Error)
+	return &own
 }
 
 func newExchange(o *Options) *exchange {
@@ -46,11 +54,11 @@ func newExchange(o *Options) *exchange {
 		if selector == nil {
 			selector = proxy.New(proxy.Settings{}) // which keeps what it has read
 		}
-		transport = wire.NewTransport(selector.Proxy, o.Timeouts, o.Wire)
+		transport = wire.Trusting(o.RootCAs, wire.NewTransport(selector.Proxy, o.Timeouts, o.Wire))
 	}
 	x.client = &wire.Client{
 		Transport: transport, Own: o.Transport == nil, Gate: new(retry.Gate),
-		Limits: o.Wire, Timeouts: o.Timeouts, UserAgent: o.UserAgent, Logger: o.Logger,
+		Limits: o.Wire, Timeouts: o.Timeouts, UserAgent: o.UserAgent, Logger: o.Logger, Success: o.SuccessLevel,
 	}
 	// The platform serves this machine alone: there is nobody to queue behind.
 	x.direct = &wire.Client{
@@ -68,9 +76,12 @@ func newExchange(o *Options) *exchange {
 		if near.Dial <= 0 || near.Dial > 2*time.Second {
 			near.Dial = 2 * time.Second
 		}
-		x.direct.Transport, x.direct.Own = wire.NewTransport(nil, near, o.Wire), true
+		x.direct.Transport, x.direct.Own = wire.Trusting(o.RootCAs, wire.NewTransport(nil, near, o.Wire)), true
 	}
-	x.client.Transport, x.direct.Transport = wire.Hide(x.client.Transport), wire.Hide(x.direct.Transport)
+	for _, c := range []*wire.Client{x.client, x.direct} {
+		c.Transport = wire.Hide(c.Transport)
+		c.Wrap(o.Wrap)
+	}
 	if o.Transport == nil {
 		x.client.CloseWhenDropped()
 		x.direct.CloseWhenDropped()

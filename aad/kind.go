@@ -17,6 +17,9 @@ func exchanged(ctx context.Context, c Credential, x *exchange, demand challenge.
 	t, err := c.token(wire.Counting(ctx, &made), x, demand)
 	wire.Count(ctx, made.Load())
 	e, ok := errors.AsType[*ekm.Error](err)
+	if err == nil {
+		x.seen.Attempts = int(made.Load())
+	}
 	if !ok || err != error(e) {
 		return t, err
 	}

@@ -147,12 +147,16 @@ func (m *managed) token(ctx context.Context, x *exchange, demand challenge.Chall
 		updating = min(updating, budget)
 	}
 	wait := 2 * time.Second
+	failed, last := 0, error(nil)
 	for waited := time.Duration(0); ; waited += wait {
 		if waited > 0 {
-			x.direct.Retried()
+			x.direct.Retried(ctx, failed, last, wait)
 		}
 		tok, err := m.once(ctx, x, demand)
 		e, ok := errors.AsType[*ekm.Error](err)
+		if last = err; ok {
+			failed += e.Attempts
+		}
 		if !ok || m.options.Source != IMDS || e.Status != http.StatusNotFound && e.Status != http.StatusGone || x.policy.Attempts == 1 {
 			return tok, err
 		}

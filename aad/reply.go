@@ -40,8 +40,10 @@ type wireError struct {
 // read makes a Token of a reply with status 200.
 func (x *exchange) read(r *wire.Request, resp *wire.Response, now time.Time) (Token, error) {
 	t, err := x.decode(r, resp, now)
+	seen := x.client.Refusal(r, resp)
+	seen.Attempts = resp.Attempts
+	*x.seen = *seen
 	if e, ok := errors.AsType[*ekm.Error](err); ok {
-		seen := x.client.Refusal(r, resp)
 		e.Phase, e.Status, e.RequestID, e.Addresses = ekm.PhaseDecode, resp.Status, seen.RequestID, seen.Addresses
 		e.CorrelationID, e.Attempts = r.Correlation, resp.Attempts
 	}

@@ -2,6 +2,8 @@ package aad
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -26,8 +28,22 @@ type Options struct {
 	Proxy     *proxy.Selector // nil: the environment's
 	Retry     retry.Policy    // of one exchange
 	Timeouts  WireTimeouts    // of one try
-	Logger    *slog.Logger    // nil: silent
 	UserAgent string
+	// RootCAs are the certificates that our own transport trusts, in place of the
+	// system's, which are meant by nil. They are not looked at if Transport is given.
+	RootCAs *x509.CertPool
+	// Wrap makes the round tripper that requests go through on their way to
+	// Transport, or to our own one, whose limits and proxy remain in force. It is
+	// called by NewTokens: once for requests to the authority, once for those to the
+	// platform's endpoint. Where it returns nil, each of them fails with 3107. A nil
+	// Wrap is none.
+	Wrap func(http.RoundTripper) http.RoundTripper
+	// Logger gets a record of each token that is acquired or not, at SuccessLevel,
+	// slog.LevelWarn or slog.LevelError, with the operation "acquireToken", and one at
+	// slog.LevelDebug of each try that is followed by another. akv.Options.Logger
+	// says what they hold. Tokens from the cache are not told of. Nil means silence.
+	Logger       *slog.Logger
+	SuccessLevel slog.Level // zero: slog.LevelInfo
 	// V1 asks the authority's v1 endpoint, with resource in place of scope, as
 	// AD FS and Azure Stack need it.
 	V1 bool
@@ -73,7 +89,6 @@ type WireStats = wire.Stats
 type Tokens struct {
 	credential Credential
 	exchange   *exchange
-	logger     *slog.Logger
 	now        func() time.Time
 	life       context.Context // of background refreshes
 	end        context.CancelFunc
@@ -85,11 +100,7 @@ func NewTokens(cred Credential, opts *Options) *Tokens {
 	if opts == nil {
 		opts = &Options{}
 	}
-	logger := opts.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	t := &Tokens{credential: cred, exchange: newExchange(opts), logger: logger, now: time.Now}
+	t := &Tokens{credential: cred, exchange: newExchange(opts), now: time.Now}
 	t.life, t.end = context.WithCancel(context.Background())
 	return t
 }
@@ -170,7 +181,7 @@ func (t *Tokens) fly(ctx context.Context, c challenge.Challenge, rejected Token)
 		if tok, _, err := store.get(k, t.now()); err != nil || tok.Reveal() != "" && tok.Reveal() != rejected.Reveal() {
 			return tok, err
 		}
-		tok, err := exchanged(ctx, t.credential, t.exchange, c)
+		tok, err := t.acquire(ctx, c)
 		if err != nil {
 			store.fail(k)
 			if isRefusal(err) {
@@ -192,9 +203,10 @@ func (t *Tokens) refresh(k key, c challenge.Challenge) {
 	}
 	store := t.credential.cache()
 	store.flights.Go(t.life, flown[key]{key: k, ahead: true}, func(ctx context.Context) (landing[Token], error) {
-		tok, err := t.unattended(ctx, c)
+		x, began := t.exchange.begin(), time.Now()
+		tok, err := t.unattended(ctx, x, c)
+		t.tell(ctx, x, c, wire.Outcome{Began: began, Err: err, Ahead: true})
 		if err != nil {
-			t.logger.LogAttrs(ctx, slog.LevelWarn, "token not refreshed ahead of its end", slog.Any("error", err))
 			return landing[Token]{}, err
 		}
 		store.put(k, tok, t.now())
@@ -205,13 +217,32 @@ func (t *Tokens) refresh(k key, c challenge.Challenge) {
 // unattended makes an exchange that no caller waits for, in whose goroutine a panic
 // of foreign code could be raised. It becomes a failure, with the stack but not the
 // value, which may hold what was sent.
-func (t *Tokens) unattended(ctx context.Context, c challenge.Challenge) (tok Token, err error) {
+func (t *Tokens) unattended(ctx context.Context, x *exchange, c challenge.Challenge) (tok Token, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = noToken(fmt.Errorf("foreign code panicked with a value of type %T:\n%s", v, debug.Stack()), ekm.Local, hostOf(c.Authority))
 		}
 	}()
-	return exchanged(ctx, t.credential, t.exchange, c)
+	return exchanged(ctx, t.credential, x, c)
+}
+
+// acquire makes an exchange for a caller who waits.
+func (t *Tokens) acquire(ctx context.Context, c challenge.Challenge) (Token, error) {
+	x, began := t.exchange.begin(), time.Now()
+	tok, err := exchanged(ctx, t.credential, x, c)
+	t.tell(ctx, x, c, wire.Outcome{Began: began, Err: err})
+	return tok, err
+}
+
+// tell writes the record of what x acquired, or did not.
+func (t *Tokens) tell(ctx context.Context, x *exchange, c challenge.Challenge, o wire.Outcome) {
+	o.Op, o.Seen = opAcquireToken, x.seen
+	if e, ok := errors.AsType[*ekm.Error](o.Err); ok {
+		o.Seen = e
+	} else if o.Seen.Code = ekm.CodeOf(o.Err); o.Seen.Party == "" { // a token source's
+		o.Seen.Party, o.Seen.Host = ekm.Local, hostOf(c.Authority)
+	}
+	x.client.Tell(ctx, o)
 }
 
 // Known returns what the vault at host demands, if that has led to a token, or if

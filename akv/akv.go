@@ -41,8 +41,8 @@
 //
 // # Foreign code
 //
-// A client calls code that it was given: Options.Transport and the bodies of its
-// responses, Options.Logger, a [aad.TokenSource], a signer, the function of
+// A client calls code that it was given: Options.Transport, what Options.Wrap makes and
+// the bodies of their responses, Options.Logger, a [aad.TokenSource], a signer, the function of
 // [aad.NewReloading], and what the context of a call carries.
 //
 // If such code panics, the call panics, in the goroutine that made it. Where calls
@@ -56,11 +56,13 @@
 // an [http.Transport] and of most hooks of net/http/httptrace.
 //
 // Such code must observe its context. A call that waits for shared work leaves when
-// its own context ends even so, but a call whose request a round tripper holds does
-// not return before the round tripper does.
+// its own context ends even so, but a call whose request a round tripper holds, or
+// whose record a log handler, does not return before that does.
 package akv
 
 import (
+	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -86,17 +88,50 @@ const Version = "0.1.0"
 
 // Options are the settings of a [Client]. The zero value is good.
 type Options struct {
-	// Transport makes all requests, those to the authority included. It is the
-	// one seam for networks, fakes and tracing; redirects are never followed
-	// whatever it is. Nil means a transport of our own: TLS 1.2 or later,
-	// HTTP/2, a time limit on each phase, and Proxy.
+	// Transport makes all requests, those to the authority included. It is the one
+	// seam for networks and fakes; redirects are never followed whatever it is. Nil
+	// means a transport of our own: TLS 1.2 or later, HTTP/2, a time limit on each
+	// phase, Proxy and RootCAs.
 	Transport http.RoundTripper
 	// Proxy chooses proxies for our own transport; nil means the environment's.
 	Proxy *proxy.Selector
-	// Logger gets a record at debug level for each exchange, and a warning if a
-	// token cannot be refreshed ahead. Nil means silence. No secret, token, key
-	// byte or URL is logged.
+	// RootCAs are the certificates that our own transport trusts, for a proxy that
+	// inspects TLS or a private cloud. They replace the system's: begin with
+	// [x509.SystemCertPool] to have both. Nil means the system's, which the
+	// environment's SSL_CERT_FILE and SSL_CERT_DIR replace on Linux. Another's Transport
+	// has its own, and both together are an error.
+	RootCAs *x509.CertPool
+	// Wrap makes the round tripper that requests go through on their way to
+	// Transport, or to our own one, whose limits, proxy and roots remain in force: for
+	// spans, metrics, extra headers. NewClient calls it once for each of the vault, the
+	// authority and the platform's identity endpoint. What it makes must hand on the
+	// request's context, of which [Operation] tells what the request is for. Nil means
+	// none.
+	Wrap func(http.RoundTripper) http.RoundTripper
+	// Logger gets these records. Nil means silence.
+	//   - "operation succeeded", at SuccessLevel, and "operation failed": one for each
+	//     operation, a page of a list being one, and one for each token request.
+	//     A failure is a warning if the same call may succeed later, because its context
+	//     ended or package retry calls the failure temporary; else it is an error.
+	//   - "token not refreshed ahead of its end", a warning.
+	//   - "operation tried again", at debug level: one for each try that is followed by
+	//     another.
+	//
+	// Those of their attributes that are known are there:
+	//   - operation: "getKey", "listKeys", "listKeyVersions", "wrapKey", "unwrapKey",
+	//     "backupKey", "restoreKey", "rotateKey", "acquireToken";
+	//   - key and version as asked for; answered, the version that did it, if that is
+	//     another; duration in seconds. A try has none of these, but try, its number, and
+	//     wait, the seconds until the next one;
+	//   - what an [*ekm.Error] has in its JSON form, also for success: code (3000 then),
+	//     symbol, party, credential, host, address, phase, status, service, inner, aadsts,
+	//     message, request, correlation, trace, region, attempts, retryAfter, cause.
+	//
+	// No secret, token, key byte or URL is logged.
 	Logger *slog.Logger
+	// SuccessLevel is the level of records of success. Zero is slog.LevelInfo; a busy
+	// program takes slog.LevelDebug.
+	SuccessLevel slog.Level
 	// APIVersion is the Key Vault REST version: "7.4" if empty.
 	APIVersion string
 	// VaultSuffix completes a bare vault name: "vault.azure.net" if empty,
@@ -177,10 +212,11 @@ type Client struct {
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
 // Options.Authority, Resource, IDHost, VaultSuffix, APIVersion or Trust none of its
-// kind, or cred is nil. It says what is wrong with which of them and quotes none: each
-// may hold a password, or be a secret in the wrong place. A DNS name behind a private
-// endpoint, "contoso.privatelink.vaultcore.azure.net", is answered with the vault's
-// public one, which leads to the same address; with IDHost it is taken as it is.
+// kind, cred is nil, Wrap returned nil, or RootCAs and Transport are both given. It
+// says what is wrong with which of them and quotes none: each may hold a password, or
+// be a secret in the wrong place. A DNS name behind a private endpoint,
+// "contoso.privatelink.vaultcore.azure.net", is answered with the vault's public one,
+// which leads to the same address; with IDHost it is taken as it is.
 func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -224,27 +260,39 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	if c.opts.Gate == nil {
 		c.opts.Gate = new(retry.Gate)
 	}
+	if opts.Transport != nil && opts.RootCAs != nil {
+		return nil, invalid("Options.RootCAs is for our own transport, and Options.Transport is given: set the roots there")
+	}
 	timeouts, limits := wire.Timeouts(opts.Timeouts), c.opts.Limits.exchange()
 	transport := opts.Transport
 	c.opts.Transport = nil // it is kept out of sight
 	if transport == nil {
-		transport = wire.NewTransport(c.opts.Proxy.Proxy, timeouts, limits)
+		transport = wire.Trusting(opts.RootCAs, wire.NewTransport(c.opts.Proxy.Proxy, timeouts, limits))
 	}
 	agent := fmt.Sprintf("akv-ekm/%s (%s; %s)", Version, runtime.Version(), runtime.GOOS)
 	c.wire = &wire.Client{
 		Transport: wire.Hide(transport), Own: opts.Transport == nil, Gate: c.opts.Gate,
-		Limits: limits, Timeouts: timeouts, UserAgent: agent, Logger: opts.Logger,
+		Limits: limits, Timeouts: timeouts, UserAgent: agent, Logger: opts.Logger, Success: opts.SuccessLevel,
+	}
+	if !c.wire.Wrap(opts.Wrap) {
+		return nil, invalid("Options.Wrap returned no round tripper")
 	}
 	if opts.Transport == nil {
 		c.wire.CloseWhenDropped()
 	}
 	c.tokens = aad.NewTokens(cred, &aad.Options{
 		Transport: opts.Transport, Proxy: c.opts.Proxy, Retry: opts.Retry, Timeouts: timeouts,
-		Logger: opts.Logger, UserAgent: agent, V1: opts.V1,
+		RootCAs: opts.RootCAs, Wrap: opts.Wrap, Logger: opts.Logger, SuccessLevel: opts.SuccessLevel, UserAgent: agent, V1: opts.V1,
 		MaxURL: c.opts.Limits.URL, MaxRequest: c.opts.Limits.Request, MaxReply: c.opts.Limits.Token, Wire: limits,
 	})
 	return c, nil
 }
+
+// Operation returns what the request with the context ctx is made for, for a round
+// tripper such as [Options].Wrap makes: "wrapKey", "getKey", ... as errors and the log
+// name it, or "acquireToken". The first request of a cold call, which asks the vault
+// for its challenge, has the call's name. It returns "" for any other context.
+func Operation(ctx context.Context) string { return wire.Operation(ctx) }
 
 // String tells which vault the client is for and with which credential.
 func (c *Client) String() string {

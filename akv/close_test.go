@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,7 +24,11 @@ import (
 // both is a vault and its authority on one real address; before is called with
 // what it is about to answer.
 func both(t *testing.T, h2 bool, before func(answer string)) *nettest.Server {
-	return nettest.Serve(t, trusted().Config(t), h2, func(w http.ResponseWriter, r *http.Request) {
+	return serving(t, trusted().Config(t), h2, before)
+}
+
+func serving(t *testing.T, config *tls.Config, h2 bool, before func(answer string)) *nettest.Server {
+	return nettest.Serve(t, config, h2, func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, h2, r.ProtoMajor == 2)
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/token"):
@@ -43,17 +48,26 @@ func both(t *testing.T, h2 bool, before func(answer string)) *nettest.Server {
 
 func clientOfBoth(t *testing.T, s *nettest.Server, transport http.RoundTripper) *akv.Client {
 	t.Helper()
-	cred, err := aad.NewClientSecret("id", "s3cret~value")
-	require.NoError(t, err)
-	return sharing(t, s, cred, transport)
+	return optionsOfBoth(t, s.Addr(), akv.Options{Transport: transport})
 }
 
-func sharing(t *testing.T, s *nettest.Server, cred aad.Credential, transport http.RoundTripper) *akv.Client {
+func optionsOfBoth(t *testing.T, host string, opts akv.Options) *akv.Client {
 	t.Helper()
-	client, err := akv.NewClient(s.URL, cred, &akv.Options{
-		Transport: transport, Proxy: proxy.New(proxy.Settings{Mode: proxy.None}),
-		Trust: challenge.Policy{Authorities: []string{s.Addr()}, Resources: []string{"https://vault.azure.net"}},
-	})
+	cred, err := aad.NewClientSecret("id", "s3cret~value")
+	require.NoError(t, err)
+	client := sharing(t, host, cred, opts)
+	t.Cleanup(client.Close)
+	return client
+}
+
+// sharing returns a client of cred that nobody closes.
+func sharing(t *testing.T, host string, cred aad.Credential, opts akv.Options) *akv.Client {
+	t.Helper()
+	if opts.Proxy == nil {
+		opts.Proxy = proxy.New(proxy.Settings{Mode: proxy.None})
+	}
+	opts.Trust = challenge.Policy{Authorities: []string{host}, Resources: []string{"https://vault.azure.net"}}
+	client, err := akv.NewClient(host, cred, &opts)
 	require.NoError(t, err)
 	return client
 }
@@ -118,9 +132,12 @@ func TestClientsThatNobodyClosed(t *testing.T) {
 				cred, err := aad.NewClientSecret("id", "s3cret~value")
 				require.NoError(t, err)
 				before := runtime.NumGoroutine()
+				// The runtime may keep a stopped timer, and all that it leads to, to its end.
+				const brief = 2 * time.Second
+				opts := akv.Options{Timeouts: akv.Timeouts{Dial: brief, TLS: brief, FirstByte: brief, Body: brief, Try: brief}}
 				kept := make([]*akv.Client, clients)
 				for i := range kept {
-					kept[i] = sharing(t, s, cred, nil)
+					kept[i] = sharing(t, s.Addr(), cred, opts)
 					_, err := kept[i].GetKey(t.Context(), "tde", "")
 					require.NoError(t, err)
 				}

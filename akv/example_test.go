@@ -7,6 +7,9 @@ import (
 	"expvar"
 	"fmt"
 	"log"
+	"log/slog"
+	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -237,6 +240,77 @@ func ExampleOptions_proxy() {
 	defer client.Close()
 	fmt.Println(selector)
 	// Output: explicit: through http://proxy.contoso.example:8080 (with credentials), except ".contoso.example"
+}
+
+// One record for each operation, and one for each token: here without what differs
+// from run to run.
+func ExampleOptions_logger() {
+	fake := fakevault.New(fakevault.Options{})
+	defer fake.Close()
+	fake.AddKey("tde", testKey())
+	fake.Deny(fakevault.OpUnwrap)
+	cred, err := aad.NewClientSecret(fake.ClientID(), fake.ClientSecret())
+	if err != nil {
+		log.Fatal(err)
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			switch a.Key {
+			case "time", "duration", "request", "correlation", "answered", "region", "message":
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	client, err := akv.NewClient("fakevault", cred, &akv.Options{Transport: fake.Transport(), Logger: logger})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+	if _, err := client.GetKey(ctx, "tde", ""); err != nil {
+		log.Fatal(err)
+	}
+	_, _ = client.UnwrapKey(ctx, "tde", "", akv.RSAOAEP256, make([]byte, 256))
+	// Output:
+	// level=INFO msg="operation succeeded" operation=acquireToken code=3000 symbol=ErrorSuccess party=authority host=login.microsoftonline.com status=200 attempts=1
+	// level=INFO msg="operation succeeded" operation=getKey key=tde code=3000 symbol=ErrorSuccess party=vault host=fakevault.vault.azure.net status=200 attempts=3
+	// level=ERROR msg="operation failed" operation=unwrapKey key=tde code=3113 symbol=ErrorHttpOperationForbidden party=vault host=fakevault.vault.azure.net status=403 service=Forbidden inner=ForbiddenByRbac attempts=1
+}
+
+// What wraps the transport is told what each request is for. Package otelhttp makes
+// spans so: the module interop has an example.
+func ExampleOperation() {
+	fake := fakevault.New(fakevault.Options{})
+	defer fake.Close()
+	fake.AddKey("tde", testKey())
+	cred, err := aad.NewClientSecret(fake.ClientID(), fake.ClientSecret())
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := akv.NewClient("fakevault", cred, &akv.Options{
+		Transport: fake.Transport(), // or none: our own is wrapped as well
+		Wrap: func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				resp, err := next.RoundTrip(r)
+				if err == nil {
+					fmt.Println(akv.Operation(r.Context()), resp.StatusCode)
+				}
+				return resp, err
+			})
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.GetKey(context.Background(), "tde", ""); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// getKey 401
+	// acquireToken 200
+	// getKey 200
 }
 
 // Counters go where the program's other counters go, here to expvar, which serves

@@ -24,7 +24,7 @@ import (
 var trusted = sync.OnceValue(nettest.NewAuthority)
 
 func TestMain(m *testing.M) {
-	x509.SetFallbackRoots(trusted().Pool) // the library's own transport cannot be told what to trust
+	x509.SetFallbackRoots(trusted().Pool) // what the library's own transport trusts without Options.RootCAs
 	os.Exit(nettest.Run(m))
 }
 

@@ -30,72 +30,76 @@ type KeyItem = jwk.Item
 // package jwk does not know. 3412 is also for an answer about another key, or
 // about one of another vault, see [Options.IDHost].
 func (c *Client) GetKey(ctx context.Context, name, version string) (*Key, error) {
-	path, err := opGetKey().versionPath(name, version, "")
-	if err != nil {
-		return nil, err
-	}
-	return c.key(ctx, opGetKey(), path, name, version, nil)
+	k := c.call(opGetKey(), name, version)
+	path, err := k.versionPath(name, version, "")
+	return k.forKey(ctx, path, nil, err)
 }
 
 // RotateKey makes a new version of a key, by the key's rotation policy or at
 // once like its newest version, and returns it. Codes are those of GetKey.
 func (c *Client) RotateKey(ctx context.Context, name string) (*Key, error) {
-	path, err := opRotateKey().keyPath(name, "/rotate")
-	if err != nil {
-		return nil, err
-	}
-	return c.key(ctx, opRotateKey(), path, name, "", nil)
+	k := c.call(opRotateKey(), name, "")
+	path, err := k.keyPath(name, "/rotate")
+	return k.forKey(ctx, path, nil, err)
 }
 
-// key makes a call that is answered with a key: with name, unless it is empty.
-func (c *Client) key(ctx context.Context, op operation, path, name, version string, body []byte) (*Key, error) {
-	k, err := c.start(op, path, "")
-	if err != nil {
-		return nil, err
+// forKey makes a call that is answered with a key, unless err forbids it.
+func (k *call) forKey(ctx context.Context, path string, body []byte, err error) (*Key, error) {
+	var key Key
+	if err == nil {
+		k.body = body
+		key, err = k.parsed(ctx, path)
 	}
-	k.key, k.version, k.body = name, version, body
-	bundle, err := k.do(ctx)
-	if err != nil {
+	if err = k.told(ctx, key.ID, err); err != nil {
 		return nil, err
-	}
-	key, err := k.asked().Parse(bundle)
-	if err != nil {
-		return nil, k.explain(err)
 	}
 	return &key, nil
+}
+
+// parsed is the key that the call is answered with.
+func (k *call) parsed(ctx context.Context, path string) (Key, error) {
+	if err := k.start(path, ""); err != nil {
+		return Key{}, err
+	}
+	bundle, err := k.do(ctx)
+	if err != nil {
+		return Key{}, err
+	}
+	key, err := k.asked().Parse(bundle)
+	return key, k.explain(err)
 }
 
 // Keys lists the vault's keys, without versions, in the vault's order. It asks
 // for pages as the loop goes on. An error ends the list; it is yielded with a
 // zero KeyItem. Codes of its own: 3400 to 3406 and 3412, 3102 if a page's link to
-// the next one leads away from the vault, and 5 (SCPErrProviderError) if the pages
+// the next one leads away from the vault, and 7 (SCPErrProviderError) if the pages
 // do not end.
 func (c *Client) Keys(ctx context.Context) iter.Seq2[KeyItem, error] {
-	return c.list(ctx, opListKeys(), "/keys", "")
+	return c.list(ctx, opListKeys(), "", "/keys", nil)
 }
 
 // KeyVersions lists the versions of a key like [Client.Keys].
 func (c *Client) KeyVersions(ctx context.Context, name string) iter.Seq2[KeyItem, error] {
 	path, err := opKeyVersions().keyPath(name, "/versions")
-	if err != nil {
-		return func(yield func(KeyItem, error) bool) { yield(KeyItem{}, err) }
-	}
-	return c.list(ctx, opKeyVersions(), path, name)
+	return c.list(ctx, opKeyVersions(), name, path, err)
 }
 
-// list yields the keys of the vault, or the versions of the key name.
-func (c *Client) list(ctx context.Context, op operation, path, name string) iter.Seq2[KeyItem, error] {
+// list yields the keys of the vault, or the versions of the key name. With invalid,
+// what is wrong with that, it yields nothing else.
+func (c *Client) list(ctx context.Context, op operation, name, path string, invalid error) iter.Seq2[KeyItem, error] {
 	return func(yield func(KeyItem, error) bool) {
 		links := linked{limit: c.opts.Limits.Pages}
 		for next := ""; ; {
-			page, err := c.page(ctx, op, path, name, next)
+			k := c.call(op, name, "")
+			page, err := jwk.Page{}, invalid
+			if err == nil {
+				page, err = k.page(ctx, path, next, &links)
+			}
+			err = k.told(ctx, "", err)
 			for _, item := range page.Items {
 				if !yield(item, nil) {
 					return
 				}
-			}
-			if err == nil {
-				err = c.unending(op, links.fault(len(page.Items), page.Next))
 			}
 			if err != nil {
 				yield(KeyItem{}, err)
@@ -147,22 +151,21 @@ func (l *linked) fault(items int, next string) string {
 }
 
 // unending is the error of a list with a fault; nil if why is empty.
-func (c *Client) unending(op operation, why string) error {
+func (k *call) unending(why string) error {
 	if why == "" {
 		return nil
 	}
-	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: op.name, Party: ekm.Vault, Host: c.host, Time: time.Now(), Err: errors.New(why)}
+	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: k.name, Party: ekm.Vault, Host: k.client.host, Time: time.Now(), Err: errors.New(why)}
 }
 
 // page gets one page: the first, or the one that next links to, verbatim but for
 // the host, where [Options.IDHost] is another name of the vault's. The exchange
-// sends nothing to any host but the vault's own, wherever next leads.
-func (c *Client) page(ctx context.Context, op operation, path, name, next string) (jwk.Page, error) {
-	k, err := c.start(op, path, c.reached(next))
-	if err != nil {
+// sends nothing to any host but the vault's own, wherever next leads. The page may
+// be good and the list end with it in an error, which links finds.
+func (k *call) page(ctx context.Context, path, next string, links *linked) (jwk.Page, error) {
+	if err := k.start(path, k.client.reached(next)); err != nil {
 		return jwk.Page{}, err
 	}
-	k.key = name
 	body, err := k.do(ctx)
 	if err != nil {
 		return jwk.Page{}, err
@@ -171,7 +174,7 @@ func (c *Client) page(ctx context.Context, op operation, path, name, next string
 	if err != nil {
 		return jwk.Page{}, k.explain(err)
 	}
-	return page, nil
+	return page, k.unending(links.fault(len(page.Items), page.Next))
 }
 
 // wireValue is the request and the reply that carry bytes in base64url.
@@ -186,12 +189,17 @@ type wireValue struct {
 // Codes of its own: 3500 to 3506; 3112 if there is no such key, 3113 without the
 // permission.
 func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
-	path, err := opBackupKey().keyPath(name, "/backup")
+	k := c.call(opBackupKey(), name, "")
+	blob, err := k.backup(ctx)
+	return blob, k.told(ctx, "", err)
+}
+
+func (k *call) backup(ctx context.Context) ([]byte, error) {
+	path, err := k.keyPath(k.key, "/backup")
 	if err != nil {
 		return nil, err
 	}
-	k, err := c.start(opBackupKey(), path, "")
-	if err != nil {
+	if err := k.start(path, ""); err != nil {
 		return nil, err
 	}
 	body, err := k.do(ctx)
@@ -208,10 +216,12 @@ func (c *Client) BackupKey(ctx context.Context, name string) ([]byte, error) {
 // exists. Other codes are those of GetKey; 6 (SCPErrInvalidArgument) if backup is
 // empty or longer than Limits.Backup allows.
 func (c *Client) RestoreKey(ctx context.Context, backup []byte) (*Key, error) {
+	k := c.call(opRestoreKey(), "", "")
 	if n, limit := bodySize("", backup), c.opts.Limits.Backup; len(backup) == 0 || n > limit {
-		return nil, opRestoreKey().invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d (Limits.Backup)", len(backup), n, limit)
+		err := k.invalid("the backup has %d bytes; it may not be empty, and its request of %d bytes not longer than %d (Limits.Backup)", len(backup), n, limit)
+		return k.forKey(ctx, "", nil, err)
 	}
-	return c.key(ctx, opRestoreKey(), "/keys/restore", "", "", valueBody("", backup))
+	return k.forKey(ctx, "/keys/restore", valueBody("", backup), nil)
 }
 
 // value reads a reply that carries bytes, and who made them.

@@ -23,7 +23,7 @@ type Limits struct {
 
 	Token  int // the token endpoint's reply: 64 KiB (3302)
 	Key    int // the reply about a key, or a page of keys: 256 KiB (3400)
-	Pages  int // pages of one list, not bytes: 10,000 (5)
+	Pages  int // pages of one list, not bytes: 10,000 (7)
 	Backup int // the reply with a backup, in base64, and RestoreKey's request: 24 MiB (3500, 6)
 	Result int // the reply to wrap and unwrap: 64 KiB (3600, 3700)
 }

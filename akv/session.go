@@ -21,9 +21,10 @@ import (
 type call struct {
 	operation
 	client      *Client
-	key         string // the name and version asked for, where the reply must say so
+	began       time.Time // if there is a log
+	key         string    // the name and version asked for, where the reply must say so
 	version     string
-	url         string
+	url         string // once name and version are found to be good
 	body        []byte
 	secret      []byte // the part of body that no error may hold
 	correlation string
@@ -35,12 +36,22 @@ type call struct {
 	made        atomic.Int32 // exchanges, those for challenge and token included
 }
 
-// start makes a call of path, which is escaped; or of link, a URL that the vault
+// call begins op on a version of the key name. Each ends with [call.told].
+func (c *Client) call(op operation, name, version string) *call {
+	k := &call{operation: op, client: c, key: name, version: version}
+	if c.wire.Logger != nil {
+		k.began = time.Now()
+	}
+	return k
+}
+
+// start gives the call its path, which is escaped; or link, a URL that the vault
 // gave, if it is not empty.
-func (c *Client) start(op operation, path, link string) (*call, error) {
-	k := &call{operation: op, client: c, correlation: uuid.NewString()}
-	k.tries = c.wire.Call(c.opts.Retry, !op.creates)
-	if op.creates {
+func (k *call) start(path, link string) error {
+	c := k.client
+	k.correlation = uuid.NewString()
+	k.tries = c.wire.Call(c.opts.Retry, !k.creates)
+	if k.creates {
 		k.tries.Gate = nil // it has a limit of its own
 	}
 	size, limit, field := len(path), c.opts.Limits.Path, "Path"
@@ -48,12 +59,12 @@ func (c *Client) start(op operation, path, link string) (*call, error) {
 		size, limit, field = len(link), c.opts.Limits.URL, "URL"
 	}
 	if size > limit {
-		return nil, k.fail(op.family.codes().path, "the path, or the link to the next page, has %d bytes, the limit is %d (Limits.%s)", size, limit, field)
+		return k.fail(k.family.codes().path, "the path, or the link to the next page, has %d bytes, the limit is %d (Limits.%s)", size, limit, field)
 	}
 	if k.url = link; link == "" {
 		k.url = c.base + path + "?api-version=" + c.opts.APIVersion
 	}
-	return k, nil
+	return nil
 }
 
 // do carries the call out and returns the body of its answer: what the vault

@@ -45,7 +45,9 @@ type Result struct {
 // the permission or with a disabled key; 3 (SCPErrNotSupported) for an alg that
 // is not one of ours.
 func (c *Client) WrapKey(ctx context.Context, name, version string, alg Algorithm, key []byte) (Result, error) {
-	return c.convert(ctx, opWrapKey(), name, version, "wrapkey", alg, key)
+	k := c.call(opWrapKey(), name, version)
+	result, err := k.convert(ctx, "wrapkey", alg, key)
+	return result, k.told(ctx, result.KeyID, err)
 }
 
 // UnwrapKey decrypts what [Client.WrapKey] gave, with the same version and alg.
@@ -55,26 +57,27 @@ func (c *Client) WrapKey(ctx context.Context, name, version string, alg Algorith
 // Codes of its own: 3700 to 3709; otherwise as WrapKey. The vault answers 400
 // (3110) if wrapped is not what that version and alg have wrapped.
 func (c *Client) UnwrapKey(ctx context.Context, name, version string, alg Algorithm, wrapped []byte) (Result, error) {
-	return c.convert(ctx, opUnwrapKey(), name, version, "unwrapkey", alg, wrapped)
+	k := c.call(opUnwrapKey(), name, version)
+	result, err := k.convert(ctx, "unwrapkey", alg, wrapped)
+	return result, k.told(ctx, result.KeyID, err)
 }
 
 // convert is what wrapping and unwrapping have in common: all but the codes.
-func (c *Client) convert(ctx context.Context, op operation, name, version, action string, alg Algorithm, value []byte) (Result, error) {
-	path, err := op.versionPath(name, version, "/"+action)
+func (k *call) convert(ctx context.Context, action string, alg Algorithm, value []byte) (Result, error) {
+	path, err := k.versionPath(k.key, k.version, "/"+action)
 	if err != nil {
 		return Result{}, err
 	}
 	if alg != RSA15 && alg != RSAOAEP && alg != RSAOAEP256 {
 		return Result{}, &ekm.Error{
-			Code: ekm.SCPErrNotSupported, Op: op.name, Party: ekm.Local, Time: time.Now(),
+			Code: ekm.SCPErrNotSupported, Op: k.name, Party: ekm.Local, Time: time.Now(),
 			Err: errors.New("the algorithm is none of RSA1_5, RSA-OAEP and RSA-OAEP-256"),
 		}
 	}
-	k, err := c.start(op, path, "")
-	if err != nil {
+	if err := k.start(path, ""); err != nil {
 		return Result{}, err
 	}
-	codes, limits := op.family.codes(), c.opts.Limits
+	codes, limits := k.family.codes(), k.client.opts.Limits
 	if len(value) == 0 {
 		return Result{}, k.fail(codes.encode, "there is no key: its length is 0")
 	}
@@ -84,7 +87,7 @@ func (c *Client) convert(ctx context.Context, op operation, name, version, actio
 	if n := bodySize(alg, value); n > limits.Request {
 		return Result{}, k.fail(codes.request, "the request has %d bytes, the limit is %d (Limits.Request)", n, limits.Request)
 	}
-	k.key, k.version, k.body = name, version, valueBody(alg, value)
+	k.body = valueBody(alg, value)
 	k.secret = k.body[len(k.body)-base64.RawURLEncoding.EncodedLen(len(value))-len(`"}`) : len(k.body)-len(`"}`)]
 	body, err := k.do(ctx)
 	if err != nil {

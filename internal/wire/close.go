@@ -7,7 +7,9 @@ import (
 
 // CloseWhenDropped has the idle connections of Transport, if that is the client's own,
 // closed when the client is garbage that nobody has closed. Nothing that a connection
-// holds leads back to the client: an exchange does, but ends with its request.
+// holds leads back to the client: an exchange does, but ends with its request. The
+// runtime may keep the stopped timer of an exchange until it would have fired, and the
+// client with it.
 //
 // It touches neither timers nor channels of the client's, as cleanups run outside of
 // the bubble of testing/synctest that the client may belong to.

@@ -1,8 +1,10 @@
 package wire_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -10,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -174,34 +177,30 @@ func TestAddressesOfForeignTransports(t *testing.T) {
 	assert.Equal(t, "127.0.0.1", must(t, client, get(s.Addr())).From.String())
 }
 
-// A log handler may look at an error whenever it likes.
-func TestLogOfErrorsThatChange(t *testing.T) {
-	var records recorder
+// Each try but the last is told of, once the next one is made.
+func TestLogOfTries(t *testing.T) {
+	var log bytes.Buffer
 	client := newClient(t, nil)
-	client.Logger = slog.New(&records)
+	client.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	policy := retry.Policy{Base: time.Millisecond, Attempts: 3}
 	_, err := client.Send(t.Context(), client.Call(policy, true), get(nettest.ClosedPort(t)), func(*wire.Response) error { return nil })
 	e, ok := errors.AsType[*ekm.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, 3, e.Attempts)
-	require.Len(t, records.errors, 3)
-	for _, logged := range records.errors {
-		assert.Zero(t, logged.Attempts, "it was not changed afterwards")
-	}
-}
-
-// A recorder keeps the errors of the records it is given.
-type recorder struct{ errors []*ekm.Error }
-
-func (*recorder) Enabled(context.Context, slog.Level) bool { return true }
-func (r *recorder) WithAttrs([]slog.Attr) slog.Handler     { return r }
-func (r *recorder) WithGroup(string) slog.Handler          { return r }
-func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
-	rec.Attrs(func(a slog.Attr) bool {
-		if e, ok := a.Value.Any().(*ekm.Error); ok {
-			r.errors = append(r.errors, e)
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	require.Len(t, lines, 2)
+	for i, line := range lines {
+		var r struct {
+			Level, Msg, Operation, Host, Phase, Symbol, Cause string
+			Try, Code, Attempts                               int
+			Wait                                              float64
 		}
-		return true
-	})
-	return nil
+		require.NoError(t, json.Unmarshal([]byte(line), &r))
+		assert.Equal(t, []any{"DEBUG", "operation tried again", i + 1, 3106, "ErrorHttpSendRequest", "dial", 0},
+			[]any{r.Level, r.Msg, r.Try, r.Code, r.Symbol, r.Phase, r.Attempts})
+		assert.NotEmpty(t, r.Host+r.Operation)
+		assert.Contains(t, r.Cause, "refused")
+		assert.InDelta(t, 0.0015, r.Wait, 1)
+		assert.GreaterOrEqual(t, r.Wait, 0.0005)
+	}
 }

@@ -21,6 +21,7 @@ import (
 // to it, from other goroutines and possibly after the exchange is over.
 type exchange struct {
 	client *Client
+	op     string
 	limits Limits
 	host   string
 	step   atomic.Int32 // index into phases
@@ -126,6 +127,15 @@ func because(ctx context.Context, err error) error {
 		return &causes{err, cause}
 	}
 	return err
+}
+
+// Operation is the name of the operation whose exchange ctx belongs to, as the context
+// of a request does; "" if there is none.
+func Operation(ctx context.Context) string {
+	if x := of(ctx); x != nil {
+		return x.op
+	}
+	return ""
 }
 
 // of is the exchange that ctx belongs to, or nil.

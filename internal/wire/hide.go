@@ -22,3 +22,27 @@ func (c *Client) transport() http.RoundTripper {
 	}
 	return c.Transport
 }
+
+// Wrap has requests go through what wrap makes of Transport. Whose connections are
+// closed, and whose proxy is asked, does not change by that. A nil wrap changes
+// nothing. It reports false if wrap returned nil; each exchange then fails.
+func (c *Client) Wrap(wrap func(http.RoundTripper) http.RoundTripper) bool {
+	if wrap == nil {
+		return true
+	}
+	wrapped := wrap(Hide(c.transport())) // whoever prints what it holds shows no token either
+	c.Wrapped = Hide(wrapped)
+	return wrapped != nil
+}
+
+// way is the round tripper that requests are given to, or nil.
+func (c *Client) way() http.RoundTripper {
+	switch w := c.Wrapped.(type) {
+	case nil:
+		return c.transport()
+	case concealed:
+		return w()
+	default:
+		return w
+	}
+}

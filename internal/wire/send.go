@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/retry"
@@ -30,18 +31,24 @@ func (c *Client) Send(ctx context.Context, call *retry.Call, r *Request, judge f
 // Retry is [Client.Send] for a caller that makes the tries of r itself. An error of
 // try's without a code ends it, as nothing was sent.
 func (c *Client) Retry(ctx context.Context, call *retry.Call, r *Request, try func(context.Context) (*Response, error)) (*Response, error) {
-	var answer *Response
-	tries := 0
+	var last struct {
+		answer *Response
+		err    error
+		ended  time.Time
+	}
 	err := call.Do(ctx, func(ctx context.Context) (err error) {
-		if tries++; tries > 1 {
-			c.Retried() // here, as not every try goes through a gate, which may be others' too
+		if last.err != nil {
+			// Here, as not every try goes through a gate, which may be others' too.
+			c.Retried(ctx, call.Tries()-1, last.err, time.Since(last.ended))
 		}
-		answer, err = try(ctx)
+		if last.answer, err = try(ctx); err != nil {
+			last.err, last.ended = err, time.Now()
+		}
 		return err
 	})
 	if err == nil {
-		answer.Attempts = call.Tries()
-		return answer, nil
+		last.answer.Attempts = call.Tries()
+		return last.answer, nil
 	}
 	if e, ok := errors.AsType[*ekm.Error](err); ok && e.Op == "" {
 		e.Op, e.CorrelationID = r.Op, r.Correlation // it ended at the gate

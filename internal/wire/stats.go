@@ -40,9 +40,6 @@ func (c *Client) Stats() Stats {
 	return s
 }
 
-// Retried counts a try that a caller of [Client.Send] makes by calling it again.
-func (c *Client) Retried() { c.counted.retries.Add(1) }
-
 func (c *counters) add(resp *Response, err error) {
 	e, _ := errors.AsType[*ekm.Error](err)
 	switch {

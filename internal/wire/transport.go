@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -44,6 +45,13 @@ func NewTransport(proxy func(target *url.URL) (*url.URL, error), timeouts Timeou
 	if proxy != nil {
 		t.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(req, proxy) }
 	}
+	return t
+}
+
+// Trusting has t trust the certificates in roots alone, those of the system if that is
+// nil. It returns t.
+func Trusting(roots *x509.CertPool, t *http.Transport) *http.Transport {
+	t.TLSClientConfig.RootCAs = roots // which dialTLS reads at each handshake
 	return t
 }
 

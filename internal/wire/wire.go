@@ -28,12 +28,14 @@ import (
 // methods may be called by many goroutines at once.
 type Client struct {
 	Transport http.RoundTripper // required
+	Wrapped   http.RoundTripper // what requests go through on their way to Transport, see Wrap; nil: nothing
 	Own       bool              // Transport is nobody else's, so that Close may close its connections
 	Limits    Limits            // zero fields mean the defaults
 	Timeouts  Timeouts          // as well
 	Gate      *retry.Gate       // that Send lets each try through; nil: none
 	UserAgent string
 	Logger    *slog.Logger // nil: silent
+	Success   slog.Level   // of the record of an operation that succeeds
 
 	counted  counters
 	inFlight atomic.Int64 // exchanges
@@ -72,7 +74,7 @@ func (l Limits) withDefaults() Limits {
 // Header values are checked, not trusted: a pasted token with a line break ends up
 // here.
 type Request struct {
-	Op            string // for errors and the log
+	Op            string // for errors, the log and [Operation]
 	Party         ekm.Party
 	Method        string
 	URL           string
@@ -103,8 +105,7 @@ type Response struct {
 // status. A failure is of type [*ekm.Error]; if ctx ended or a timeout passed,
 // errors.Is finds context.Canceled or context.DeadlineExceeded in it.
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
-	start := time.Now()
-	x := &exchange{limits: c.Limits.withDefaults(), client: c, once: r.Once}
+	x := &exchange{limits: c.Limits.withDefaults(), client: c, op: r.Op, once: r.Once}
 	if r.MaxReply > 0 {
 		x.limits.Body = r.MaxReply
 	}
@@ -116,7 +117,6 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	c.counted.add(resp, err)
 	e, _ := errors.AsType[*ekm.Error](err)
 	count(ctx, e)
-	c.log(ctx, r, resp, err, time.Since(start))
 	return resp, err
 }
 
@@ -161,7 +161,11 @@ func (c *Client) do(ctx context.Context, r *Request, x *exchange) (answer *Respo
 
 // roundTrip makes the round trip, and holds the round tripper to its contract.
 func (x *exchange) roundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := x.client.transport().RoundTrip(req)
+	way := x.client.way()
+	if way == nil {
+		return nil, fmt.Errorf("%w: what was to wrap it returned none", errContract)
+	}
+	resp, err := way.RoundTrip(req)
 	stopped := x.stopped()
 	switch {
 	case err != nil && resp != nil:
@@ -182,22 +186,4 @@ func (x *exchange) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: it returned the status %d", errContract, resp.StatusCode)
 	}
 	return resp, nil
-}
-
-func (c *Client) log(ctx context.Context, r *Request, resp *Response, err error, took time.Duration) {
-	if c.Logger == nil || !c.Logger.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("operation", r.Op), slog.String("party", string(r.Party)),
-		slog.String("method", r.Method), slog.Duration("took", took),
-	}
-	if resp != nil {
-		attrs = append(attrs, slog.Int("status", resp.Status))
-	}
-	if e, ok := errors.AsType[*ekm.Error](err); ok {
-		shown := *e // a handler may look at it later, and callers add to theirs
-		attrs = append(attrs, slog.Any("error", &shown))
-	}
-	c.Logger.LogAttrs(ctx, slog.LevelDebug, "exchange", attrs...)
 }

@@ -303,10 +303,13 @@ func TestSend(t *testing.T) {
 func TestLog(t *testing.T) {
 	var out bytes.Buffer
 	client := &wire.Client{
-		Logger:    slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Transport: tripper(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("no: %s", token) }),
+		Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Transport: tripper(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "read", Err: fmt.Errorf("no: %s", token)}
+		}),
 	}
-	_, err := do(t, client, get("v.example"))
+	policy := retry.Policy{Base: time.Millisecond, Attempts: 2}
+	_, err := client.Send(t.Context(), client.Call(policy, true), get("v.example"), func(*wire.Response) error { return nil })
 	require.Error(t, err)
 	assert.Contains(t, out.String(), "code=3106")
 	assert.NotContains(t, out.String(), token)
