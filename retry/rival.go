@@ -67,7 +67,7 @@ func (r *rival) over(now time.Time, m *meter) (rate float64, ok bool) {
 	}
 	r.fallen, r.returned = false, now
 	answered, refused := m.paced.answered-r.atFall.answered, m.paced.refused-r.atFall.refused
-	if answered+refused >= samples && 2*refused >= answered {
+	if answered+refused >= samples && 3*refused >= 2*answered {
 		return r.begin(now, 2*r.hold, m), true
 	}
 	r.hold = 0
