@@ -135,7 +135,9 @@ func (c *Call) backOff(ctx context.Context, held bool) error {
 		if throttled { // while others are served: it is heavier than they, perhaps, and needs many tries
 			n = min(n, 4)
 		}
-		wait = c.Policy.wait(n, wait)
+		if wait = c.Policy.wait(n, wait); throttled && c.last.RetryAfter == 0 {
+			wait = min(wait, max(0, c.Gate.left(&c.pass, c.Policy.Budget)))
+		}
 	}
 	if deadline, ok := ctx.Deadline(); ok && wait > 0 {
 		switch cut := c.fit(wait, time.Until(deadline)); {

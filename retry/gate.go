@@ -11,24 +11,27 @@ import (
 	"github.com/akv-ekm/ekm"
 )
 
-// A Gate lets calls in to one host as fast as the host takes them; share one
-// among all callers of that host. While the host has refused nothing, it bounds
-// only how many tries are under way at once. From the first 429 on it paces tries
-// at a rate that it learns, in the order in which their calls came, and forgets
-// the rate once that binds nobody. While the host refuses everything or cannot be
-// reached, one try at a time asks whether it is back.
+// A Gate limits the tries of all callers of one host to what the host takes. Share one
+// among them.
 //
-// The zero Gate is ready. It must not be copied, nor its fields be changed, once
-// used; its methods may be called by many goroutines at once. It keeps no
-// goroutine, and no timer but while calls wait.
+// While the host refuses nothing, a gate limits only how many tries are under way at
+// once. A 429 by chance costs its call another try, and nobody else anything. When
+// refusals come close together, the gate paces tries at a rate that it measures, in the
+// order in which the calls came. It forgets the rate when no call has queued for it for
+// half a minute. While the host refuses everything or cannot be reached, one try at a
+// time asks whether it is back.
+//
+// The zero Gate is ready. It must not be copied, and its fields must not be changed,
+// after the first use. Its methods may be called by many goroutines at once. It keeps no
+// goroutine, and a timer only while calls wait.
 type Gate struct {
-	// InFlight is how many tries may be under way at once while the host's limit
-	// is not known: 128. All of them are wasted when they find it, so it is the
-	// price of learning the limit; and a burst of n calls takes n/InFlight round
-	// trips. It grows, up to fourfold, to a 16th of the answers of about a second.
+	// InFlight is the number of tries that may be under way at once while the host's
+	// limit is not known; 80 if it is zero or less. All of them are wasted when they
+	// find the limit. A burst of n calls takes n/InFlight round trips. The number
+	// grows, up to fourfold, to a 16th of the answers of about a second.
 	InFlight int
-	// Waiting is how many calls may wait at once, for their turn or after a
-	// failure: 65,536.
+	// Waiting is the number of calls that may wait at once, for their turn or after a
+	// failure; 65,536 if it is zero or less.
 	Waiting int
 
 	mu       sync.Mutex
@@ -60,7 +63,7 @@ func (g *Gate) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.stats
-	s.InFlight, s.Waiting, s.Rate, s.Shut = g.inFlight, len(g.queue)+g.resting, g.pace.rate, g.pace.shut
+	s.InFlight, s.Waiting, s.Rate, s.Shut = g.inFlight, len(g.queue)+g.resting, g.pace.limiter.rate, g.pace.breaker.shut
 	return s
 }
 
@@ -160,17 +163,16 @@ func (g *Gate) begin(p *pass) {
 		g.stats.Retries++
 	}
 	p.tried = true
-	p.epoch, p.probe = g.pace.epoch, g.pace.shut
+	p.epoch, p.probe = g.pace.breaker.epoch, g.pace.breaker.shut
 }
 
-// leave takes note of a try that ended at a time. held says that the call, if it
-// failed, need not wait but for its turn: the gate knows when another try has a
-// chance. That is so while it is shut, and after a 429 without a time to wait,
-// if that says more of the host than of the call. A call whose try failed otherwise
-// loses its place.
+// leave records what came of a try that ended at a time. held says that the call, if
+// it failed, waits for its turn and needs no back-off of its own: the gate knows when
+// another try has a chance. That is so while it is shut, and after a 429 without a
+// Retry-After, if that says more about the host than about the call. A call whose try failed otherwise loses its place.
 //
-// over says that a call which is not held has seen the host answer nobody for as
-// long as its budget; one that is held learns so in the queue.
+// over says that a call that is not held has seen the host answer nobody for as long as
+// its budget. One that is held learns so in the queue.
 func (g *Gate) leave(ended time.Time, p *pass, o outcome, policy *Policy) (held, over bool) {
 	if g == nil {
 		return false, false
@@ -192,12 +194,12 @@ func (g *Gate) leave(ended time.Time, p *pass, o outcome, policy *Policy) (held,
 		p.place = 0
 	}
 	if o.err != nil && g.pace.doubtful() {
-		g.pace.asked(now, min(o.err.RetryAfter, policy.Cap))
+		g.pace.breaker.asked(now, min(o.err.RetryAfter, policy.Cap))
 		copied := *o.err
 		g.refusal = &copied
 	}
 	g.pump(now)
-	held = o.err != nil && !stubborn && (g.pace.shut || o.kind == throttled && o.err.RetryAfter == 0)
+	held = o.err != nil && !stubborn && (g.pace.breaker.shut || o.kind == throttled && o.err.RetryAfter == 0)
 	return held, o.err != nil && !held && !now.Before(g.end(p, policy.Budget))
 }
 
@@ -213,7 +215,7 @@ func (g *Gate) learn(now time.Time, p *pass, o outcome, stubborn bool) {
 	case throttled:
 		g.stats.Throttled++
 		if !stubborn {
-			g.pace.throttle(now, *p)
+			g.pace.throttle(now, *p, o.err.RetryAfter > 0)
 			g.setBack(p)
 		}
 	case troubled:
@@ -221,6 +223,14 @@ func (g *Gate) learn(now time.Time, p *pass, o outcome, stubborn bool) {
 	case unreached:
 		g.pace.miss(now, *p)
 	}
+}
+
+// left returns the time until a call will have seen the host answer nobody for as long
+// as its budget.
+func (g *Gate) left(p *pass, budget time.Duration) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Until(g.end(p, budget))
 }
 
 // full is the budget of calls that wait.
@@ -241,12 +251,12 @@ func (g *Gate) full() *ekm.Error {
 func (g *Gate) window() int {
 	n := g.InFlight
 	if n <= 0 {
-		n = 128
+		n = 80
 	}
-	return max(n, min(g.pace.brisk/16, 4*n))
+	return max(n, min(g.pace.brisk.answers/16, 4*n))
 }
 
-var errWaiting = errors.New("as many calls as may wait at once for the same host do")
+var errWaiting = errors.New("too many calls are already waiting for this host")
 
 // join counts a call that waits in a back-off of its own, until it parts.
 func (g *Gate) join() *ekm.Error {

@@ -34,7 +34,7 @@ func fine() error { return nil }
 // A burst that nobody throttles is not paced: it takes as many round trips as it
 // has times the tries that may be under way.
 func TestGateUnthrottledBurst(t *testing.T) {
-	for calls, want := range map[int]time.Duration{1: 10, 128: 10, 129: 20, 2000: 160, 4000: 300} {
+	for calls, want := range map[int]time.Duration{1: 10, 80: 10, 81: 20, 2000: 250, 4000: 500} {
 		synctest.Test(t, func(t *testing.T) {
 			var g retry.Gate
 			var wg sync.WaitGroup
@@ -137,7 +137,9 @@ func TestGateContext(t *testing.T) {
 				defer cancel()
 				var wg sync.WaitGroup
 				if !c.tried { // shut, by another call
-					wg.Go(func() { _ = g.Do(ctx, retry.Policy{}, true, func(context.Context) error { return c.answer() }) })
+					wg.Go(func() {
+						_ = g.Do(ctx, retry.Policy{}, true, func(context.Context) error { return asking429(time.Minute) })
+					})
 					synctest.Wait()
 				}
 				for range 500 {
@@ -232,7 +234,7 @@ func TestGateForgets(t *testing.T) {
 	for wait, forgotten := range map[time.Duration]bool{29 * time.Second: false, 31 * time.Second: true} {
 		synctest.Test(t, func(t *testing.T) {
 			var g retry.Gate
-			for _, n := range []int{429, 200, 429, 200} {
+			for _, n := range []int{429, 429, 429, 429, 200} {
 				_ = g.Do(t.Context(), retry.Policy{Attempts: 1}, true, slow(func() error {
 					if n != 200 {
 						return status(n)
@@ -380,4 +382,11 @@ func ExampleGate() {
 	s := vault.Stats()
 	fmt.Println(err, s.Tries, s.Retries, s.Throttled, s.Waiting)
 	// Output: <nil> 2 1 1 0
+}
+
+// asking429 is a refusal that names a time to wait.
+func asking429(after time.Duration) error {
+	e := status(429)
+	e.RetryAfter = after
+	return e
 }

@@ -52,7 +52,7 @@ func providerScenarios() []scenario {
 		},
 		{
 			code: ekm.ErrorCreateKeyVaultRetryManagerOutOfMemory, how: "a Gate for one call at a time and one that waits, and a third call",
-			op: "getKey", party: ekm.Local, phase: ekm.PhasePrepare, says: "as many calls as may wait", run: (*scene).crowded,
+			op: "getKey", party: ekm.Local, phase: ekm.PhasePrepare, says: "too many calls are already waiting", run: (*scene).crowded,
 		},
 	}
 }

@@ -1,10 +1,8 @@
 // Soak keeps callers at work against the bundled fake vault, over TLS, first with
-// nothing in their way and then with blips, revocations and cuts, and fails if the
-// faults cost more than a fifth of the throughput, or if any caller is given an
-// error or a wrong answer.
-//
-// Refusals that are not the callers' own doing are not among the faults. The gate
-// takes them for the vault's limit, see "Limits" in docs/throttling.md.
+// nothing in their way and then with blips, revocations, cuts, refusals by chance and a
+// neighbour that uses the vault's limit without backing off. It fails if the faults cost
+// more than a fifth of the throughput, or if any caller is given an error or a wrong
+// answer.
 //
 //	go run ./internal/soak -for 1m
 package main
@@ -16,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"net/http"
 	"os"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/akv"
+	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/fakevault"
 )
 
@@ -114,6 +114,8 @@ func soak(ctx context.Context, fake *fakevault.Server, transport http.RoundTripp
 	var trouble sync.WaitGroup
 	var faults atomic.Uint64
 	trouble.Go(func() { faults.Store(blips(ctx, fake)) })
+	trouble.Go(func() { chance(ctx, fake) })
+	trouble.Go(func() { neighbour(ctx, fake, cred, transport) })
 	faulted := w.keepBusy(context.WithoutCancel(ctx), phase)
 	stop()
 	trouble.Wait()
@@ -181,7 +183,7 @@ func blips(ctx context.Context, fake *fakevault.Server) (n uint64) {
 		f.Host = fake.VaultHost()
 		return f
 	}
-	for pause(ctx, time.Duration(500+mathrand.IntN(1000))*time.Millisecond) == nil {
+	for pause(ctx, time.Duration(1000+mathrand.IntN(1000))*time.Millisecond) == nil {
 		switch n++; n % 9 { // revocations stand apart: a call is given a new token once
 		case 0:
 			fake.Script(vault(fakevault.Fault{Status: 503, Times: 5}))
@@ -205,6 +207,47 @@ func blips(ctx context.Context, fake *fakevault.Server) (n uint64) {
 		}
 	}
 	return n
+}
+
+// chance has about one call in a hundred refused.
+func chance(ctx context.Context, fake *fakevault.Server) {
+	for pause(ctx, time.Duration(mathrand.IntN(int(200*time.Second/limit)))) == nil {
+		fake.Script(fakevault.Fault{Host: fake.VaultHost(), Status: http.StatusTooManyRequests})
+	}
+}
+
+// neighbour is another program of the same vault, which takes a tenth of its limit for
+// half of the time and does not care whether it is refused.
+func neighbour(ctx context.Context, fake *fakevault.Server, cred aad.Credential, transport http.RoundTripper) {
+	tokens := aad.NewTokens(cred, &aad.Options{Transport: transport})
+	defer tokens.Close()
+	demand := challenge.Challenge{Authority: fake.AuthorityURL(), Resource: "https://vault.azure.net", Scope: "https://vault.azure.net/.default"}
+	for {
+		for range limit / 2 {
+			if token, err := tokens.Get(ctx, demand); err == nil {
+				ask(ctx, fake, token, transport)
+			}
+			if pause(ctx, 10*time.Second/limit) != nil {
+				return
+			}
+		}
+		if pause(ctx, 5*time.Second) != nil {
+			return
+		}
+	}
+}
+
+// ask makes one request without looking at the answer.
+func ask(ctx context.Context, fake *fakevault.Server, token aad.Token, transport http.RoundTripper) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fake.VaultURL()+"/keys/"+key+"?api-version=7.4", nil)
+	if err != nil {
+		return
+	}
+	r.Header.Set("Authorization", "Bearer "+token.Reveal())
+	if resp, err := transport.RoundTrip(r); err == nil {
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

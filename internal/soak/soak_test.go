@@ -26,9 +26,7 @@ func TestSoak(t *testing.T) {
 		r, err := soak(t.Context(), fake, near, time.Minute)
 		require.NoError(t, err)
 		t.Log(r)
-		// The program asks for 0.8, which the gate reaches in most runs only.
-		assert.Zero(t, r.wrong)
-		assert.Greater(t, r.ratio(), 0.5)
+		assert.NoError(t, r.fault())
 		assert.Greater(t, r.faults, uint64(30))
 		assert.Greater(t, r.calm, uint64(60*limit*8/10))
 	})

@@ -1,0 +1,107 @@
+package retry
+
+import "time"
+
+const (
+	firstReturn = 2 * time.Second // from a fall to the return to the old rate,
+	lastReturn  = 5 * time.Second // if returns fail one after the other
+	tooSoon     = 3 * time.Second // after a return, a fall shows that it failed
+	samples     = 6               // tries that show, while the rate is low, whether that helps
+
+	firstHold = 15 * time.Second // how long a rate is held,
+	lastHold  = 2 * time.Minute  // if the reasons do not end
+	heldRate  = 4.0              // times the peak that is held
+
+	doubtful = 6.0              // refusals, less half of the answers, that show a rival,
+	doubtIn  = 20 * time.Second // if they took at least so long,
+	sunk     = 1.0 / 8          // at a rate below this part of the peak
+)
+
+// A rival finds out whether refusals have another cause than the gate's own rate, such as
+// a client that shares the host's limit and does not slow down. If so, a lower rate
+// would be in vain, and would be measured as all that the host gives: it would sink
+// without end.
+//
+// A fall is a cut below the sustained rate. It is for a few seconds only. If the
+// tries at the low rate were answered, the old rate is tried again, else it is held:
+// refusals do not change it. Where there was no sustained rate, many refusals at a
+// rate far below the peak have the same effect.
+//
+// Other gates look like a rival for as long as it takes them to slow down. So all this
+// needs time and many refusals, and what is held is not much more than the host gave.
+type rival struct {
+	fallen   bool
+	returnAt time.Time     // from the present fall
+	pause    time.Duration // before returnAt
+	returned time.Time     // time of the last return
+	atFall   count         // meter.paced at the fall
+
+	doubt float64
+	since time.Time // when doubt was last 0
+
+	until time.Time     // end of the last hold
+	hold  time.Duration // how long it was
+	rate  float64       // that was held
+}
+
+// held reports whether the rate is held.
+func (r *rival) held(now time.Time) bool { return now.Before(r.until) }
+
+// lowered records a cut and reports whether it is part of a fall; mostly says that most
+// tries were refused, and that there is a sustained rate to return to.
+func (r *rival) lowered(now time.Time, mostly bool, m *meter) bool {
+	if r.fallen || !mostly {
+		return r.fallen
+	}
+	if r.pause = min(2*r.pause, lastReturn); now.Sub(r.returned) > tooSoon {
+		r.pause = firstReturn
+	}
+	r.fallen, r.returnAt, r.atFall = true, now.Add(r.pause), m.paced
+	return true
+}
+
+// over reports whether a fall is over, and the rate to return to.
+func (r *rival) over(now time.Time, m *meter) (rate float64, ok bool) {
+	if !r.fallen || now.Before(r.returnAt) {
+		return 0, false
+	}
+	r.fallen, r.returned = false, now
+	answered, refused := m.paced.answered-r.atFall.answered, m.paced.refused-r.atFall.refused
+	if answered+refused >= samples && 3*refused >= 2*answered {
+		return r.begin(now, 2*r.hold, m), true
+	}
+	r.hold = 0
+	return keep * m.sustained(now), true
+}
+
+// tried records what became of a try and reports whether a hold begins, and its rate.
+func (r *rival) tried(now time.Time, refused bool, rate float64, m *meter) (held float64, ok bool) {
+	switch {
+	case rate < 1 || rate > sunk*m.peak(now) || r.held(now):
+		r.doubt = 0
+	case refused:
+		r.doubt++
+	default:
+		r.doubt -= 0.5
+	}
+	if r.doubt <= 0 {
+		r.doubt, r.since = 0, now
+	}
+	if r.doubt < doubtful || now.Sub(r.since) < doubtIn {
+		return 0, false
+	}
+	r.doubt, r.since = 0, now
+	return r.begin(now, lastHold, m), true
+}
+
+// begin begins a hold and returns its rate.
+func (r *rival) begin(now time.Time, hold time.Duration, m *meter) float64 {
+	if now.Sub(r.until) > time.Minute {
+		r.rate = 0
+	}
+	r.rate = max(r.rate, heldRate*m.peak(now))
+	r.hold = min(max(firstHold, hold), lastHold)
+	r.until = now.Add(r.hold)
+	m.forget(now)
+	return r.rate
+}
