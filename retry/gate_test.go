@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -382,6 +383,37 @@ func ExampleGate() {
 	s := vault.Stats()
 	fmt.Println(err, s.Tries, s.Retries, s.Throttled, s.Waiting)
 	// Output: <nil> 2 1 1 0
+}
+
+// One 429 is no sign of a limit; some close together are, and one that names a time.
+func TestGateShuts(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		answers []error
+		shut    bool
+	}{
+		{"one refusal", []error{status(429)}, false},
+		{"three refusals", []error{status(429), status(429), status(429)}, false},
+		{"four refusals", []error{status(429), status(429), status(429), status(429)}, true},
+		{"four, with 25 answers between two and two", slices.Concat([]error{status(429), status(429)}, make([]error, 25), []error{status(429), status(429)}), false},
+		{"one that names a time", []error{asking429(time.Second)}, true},
+		{"four that find no connection, close together", []error{io.EOF, io.EOF, io.EOF, io.EOF}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g retry.Gate
+				for _, answer := range c.answers {
+					if answer == io.EOF {
+						answer = network(ekm.ErrorHttpAttemptConnect, ekm.PhaseDial, io.EOF)
+					}
+					_ = g.Do(t.Context(), retry.Policy{Attempts: 1}, true, slow(func() error { return answer }))
+				}
+				s := g.Stats()
+				assert.Equal(t, c.shut, s.Shut)
+				assert.Zero(t, s.Rate, "no rate before the gate has opened")
+			})
+		})
+	}
 }
 
 // asking429 is a refusal that names a time to wait.
