@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -304,8 +305,8 @@ func TestLogOfRefreshes(t *testing.T) {
 			w.tenant = func(string, string) (int, string) { return 401, refusal(7000222, "invalid_client") }
 		})
 		time.Sleep(56 * time.Minute)
-		serves(t, client)
-		synctest.Wait()
+		_, errs := together(t.Context(), client, 10)
+		require.NoError(t, errors.Join(errs...))
 		time.Sleep(time.Second)
 		assert.JSONEq(t, `[{"level":"WARN","msg":"token not refreshed ahead of its end","operation":"acquireToken","code":3303,
 			"symbol":"ErrorGetTokenBadCredentials","party":"authority","credential":"client secret","host":"login.windows.net","status":401,

@@ -138,7 +138,7 @@ func TestThrottledBurst(t *testing.T) {
 	})
 }
 
-// A burst that is not throttled costs a few round trips more than one.
+// A burst that is not throttled takes one round trip for each 80 calls.
 func TestUnthrottledBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const trip = 20 * time.Millisecond
@@ -158,7 +158,7 @@ func TestUnthrottledBurst(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		assert.LessOrEqual(t, time.Since(begun), 5*trip)
+		assert.LessOrEqual(t, time.Since(begun), 7*trip)
 	})
 }
 
