@@ -72,6 +72,7 @@ func neighbourhoods() []neighbourhood {
 		{"all refused for 100 ms, once", between(20*second, 20*second+100*time.Millisecond, hour, 1), nil, 20 * second},
 		{"all refused for 10 s, once", between(20*second, 30*second, hour, 1), nil, 30 * second},
 		{"60 % refused for 20 s, once", between(20*second, 40*second, hour, 0.6), nil, 40 * second},
+		{"a rival at 100/s", nil, always(100), 0},
 		{"a rival at 400/s", nil, always(400), 0},
 		{"a rival at 2,000/s", nil, always(2000), 0},
 		{"a rival at 400/s, 15 of every 30 s", nil, between(15*second, 30*second, 30*second, 400), 0},
