@@ -10,32 +10,36 @@ import (
 	"github.com/akv-ekm/ekm/internal/wire"
 )
 
-// exchanged gets a new token with c. Its error tells the kind of credential, on which
-// the way out depends, and of all exchanges that were made.
+// exchanged gets a new token with c. Its error has the kind of credential, on which the
+// advice depends, and the number of all exchanges that were made for the token.
 func exchanged(ctx context.Context, c Credential, x *exchange, demand challenge.Challenge) (Token, error) {
 	var made atomic.Int32
 	t, err := c.token(wire.Counting(ctx, &made), x, demand)
 	wire.Count(ctx, made.Load())
-	e, ok := errors.AsType[*ekm.Error](err)
 	if err == nil {
 		x.seen.Attempts = int(made.Load())
+		if k := c.kind(); k != "" {
+			x.seen.Credential = k
+		}
+		return t, nil
 	}
+	e, ok := errors.AsType[*ekm.Error](err)
 	if !ok || err != error(e) {
 		return t, err
 	}
-	kind, attempts := e.Credential, int(made.Load())
+	kind, attempts := e.Credential, e.Attempts
 	if kind == "" {
 		kind = c.kind()
 	}
-	if c.kind() == ekm.CredentialSource { // it has counted its own
-		attempts = e.Attempts
+	if c.kind() != ekm.CredentialSource { // which has counted its own
+		attempts = int(made.Load())
 	}
-	if kind != e.Credential || attempts != e.Attempts {
-		told := *e // the source may keep its own
-		told.Credential, told.Attempts = kind, attempts
-		err = &told
+	if kind == e.Credential && attempts == e.Attempts {
+		return t, err
 	}
-	return t, err
+	told := *e // a token source may keep its own
+	told.Credential, told.Attempts = kind, attempts
+	return t, &told
 }
 
 func (*clientSecret) kind() ekm.CredentialKind { return ekm.CredentialSecret }

@@ -53,7 +53,7 @@ func TestLogOfIMDSBeingUpdated(t *testing.T) {
 		const tried = `{"level":"DEBUG","msg":"operation tried again","operation":"acquireToken","code":3112,"symbol":"ErrorHttpResourceNotFound",
 			"party":"managed identity","host":"169.254.169.254","status":404,"service":"updating",`
 		assert.JSONEq(t, `[`+tried+`"try":1,"wait":2},`+tried+`"try":2,"wait":4},
-			{"level":"WARN","msg":"operation succeeded","operation":"acquireToken","code":3000,"symbol":"ErrorSuccess",
+			{"level":"WARN","msg":"operation succeeded","operation":"acquireToken","code":3000,"symbol":"ErrorSuccess","credential":"managed identity",
 			"party":"managed identity","host":"169.254.169.254","status":200,"attempts":3,"duration":6}]`, string(all))
 	})
 }

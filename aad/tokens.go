@@ -181,22 +181,32 @@ func (t *Tokens) fly(ctx context.Context, c challenge.Challenge, rejected Token)
 		if tok, _, err := store.get(k, t.now()); err != nil || tok.Reveal() != "" && tok.Reveal() != rejected.Reveal() {
 			return tok, err
 		}
-		tok, err := t.acquire(ctx, c)
-		if err != nil {
-			store.fail(k)
-			if isRefusal(err) {
-				store.refuse(k, err, t.now())
-			}
-			return Token{}, err
-		}
+		x, began := t.exchange.begin(), time.Now()
+		tok, err := exchanged(ctx, t.credential, x, c)
 		tok.claims = c.Claims
-		store.put(k, tok, t.now())
-		return tok, nil
+		t.keep(k, tok, err)
+		t.tell(ctx, x, c, wire.Outcome{Began: began, Err: err})
+		return tok, err
 	})
 	return tok, gaveUp(err, opAcquireToken, hostOf(c.Authority))
 }
 
-// refresh gets the next token in the background.
+// keep puts what an exchange ended with into the cache. It comes before the log, whose
+// handler may be slow or panic.
+func (t *Tokens) keep(k key, tok Token, err error) {
+	store := t.credential.cache()
+	if err == nil {
+		store.put(k, tok, t.now())
+		return
+	}
+	store.fail(k)
+	if isRefusal(err) {
+		store.refuse(k, err, t.now())
+	}
+}
+
+// refresh gets the next token in the background. A failure does no harm to the token
+// that is there.
 func (t *Tokens) refresh(k key, c challenge.Challenge) {
 	if t.life.Err() != nil {
 		return
@@ -205,12 +215,13 @@ func (t *Tokens) refresh(k key, c challenge.Challenge) {
 	store.flights.Go(t.life, flown[key]{key: k, ahead: true}, func(ctx context.Context) (landing[Token], error) {
 		x, began := t.exchange.begin(), time.Now()
 		tok, err := t.unattended(ctx, x, c)
-		t.tell(ctx, x, c, wire.Outcome{Began: began, Err: err, Ahead: true})
-		if err != nil {
-			return landing[Token]{}, err
+		if err == nil {
+			store.put(k, tok, t.now())
 		}
-		store.put(k, tok, t.now())
-		return landing[Token]{value: tok, by: t}, nil
+		if t.life.Err() == nil { // else Close ended it
+			t.tell(ctx, x, c, wire.Outcome{Began: began, Err: err, Ahead: true})
+		}
+		return landing[Token]{value: tok, by: t}, err
 	})
 }
 
@@ -226,21 +237,16 @@ func (t *Tokens) unattended(ctx context.Context, x *exchange, c challenge.Challe
 	return exchanged(ctx, t.credential, x, c)
 }
 
-// acquire makes an exchange for a caller who waits.
-func (t *Tokens) acquire(ctx context.Context, c challenge.Challenge) (Token, error) {
-	x, began := t.exchange.begin(), time.Now()
-	tok, err := exchanged(ctx, t.credential, x, c)
-	t.tell(ctx, x, c, wire.Outcome{Began: began, Err: err})
-	return tok, err
-}
-
 // tell writes the record of what x acquired, or did not.
 func (t *Tokens) tell(ctx context.Context, x *exchange, c challenge.Challenge, o wire.Outcome) {
 	o.Op, o.Seen = opAcquireToken, x.seen
 	if e, ok := errors.AsType[*ekm.Error](o.Err); ok {
 		o.Seen = e
-	} else if o.Seen.Code = ekm.CodeOf(o.Err); o.Seen.Party == "" { // a token source's
-		o.Seen.Party, o.Seen.Host = ekm.Local, hostOf(c.Authority)
+	} else {
+		o.Seen.Code = ekm.CodeOf(o.Err)
+		if o.Seen.Party == "" { // a token source's
+			o.Seen.Party, o.Seen.Host = ekm.Local, hostOf(c.Authority)
+		}
 	}
 	x.client.Tell(ctx, o)
 }

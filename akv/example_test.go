@@ -273,7 +273,7 @@ func ExampleOptions_logger() {
 	}
 	_, _ = client.UnwrapKey(ctx, "tde", "", akv.RSAOAEP256, make([]byte, 256))
 	// Output:
-	// level=INFO msg="operation succeeded" operation=acquireToken code=3000 symbol=ErrorSuccess party=authority host=login.microsoftonline.com status=200 attempts=1
+	// level=INFO msg="operation succeeded" operation=acquireToken code=3000 symbol=ErrorSuccess party=authority credential="client secret" host=login.microsoftonline.com status=200 attempts=1
 	// level=INFO msg="operation succeeded" operation=getKey key=tde code=3000 symbol=ErrorSuccess party=vault host=fakevault.vault.azure.net status=200 attempts=3
 	// level=ERROR msg="operation failed" operation=unwrapKey key=tde code=3113 symbol=ErrorHttpOperationForbidden party=vault host=fakevault.vault.azure.net status=403 service=Forbidden inner=ForbiddenByRbac attempts=1
 }

@@ -29,7 +29,7 @@ const (
 	loggedVersion = "0123456789abcdef0123456789abcdef"
 	loggedID      = `"kid":"https://contoso.vault.azure.net/keys/tde/` + loggedVersion + `"`
 	loggedToken   = `{"level":"INFO","msg":"operation succeeded","operation":"acquireToken","code":3000,"symbol":"ErrorSuccess",
-		"party":"authority","host":"login.windows.net","status":200,"request":"of-login","correlation":"id","attempts":1,"duration":0.25}`
+		"party":"authority","credential":"client secret","host":"login.windows.net","status":200,"request":"of-login","correlation":"id","attempts":1,"duration":0.25}`
 )
 
 // A loggedRow is one operation of a cold client, and the records that it makes.
@@ -270,7 +270,7 @@ func TestLogOfTokens(t *testing.T) {
 			require.NoError(t, err)
 		}
 		assert.JSONEq(t, `[{"level":"INFO","msg":"operation succeeded","operation":"acquireToken","code":3000,"symbol":"ErrorSuccess",
-			"party":"local","host":"login.windows.net","duration":0}]`, records(t, &log))
+			"party":"local","credential":"token source","host":"login.windows.net","duration":0}]`, records(t, &log))
 	})
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -313,6 +313,54 @@ func TestLogOfRefreshes(t *testing.T) {
 			"service":"invalid_client","aadsts":"AADSTS7000222","message":"AADSTS7000222: No.","correlation":"id","attempts":1,"duration":0.01}]`, records(t, &log))
 	})
 }
+
+// Close ends a refresh that is under way, which is no news.
+func TestLogOfClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		w := newWorld()
+		cred, err := aad.NewClientSecret("id", "s3cret~value")
+		require.NoError(t, err)
+		client, err := akv.NewClient("contoso", cred, &akv.Options{
+			Transport: w, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		})
+		require.NoError(t, err)
+		serves(t, client)
+		time.Sleep(56 * time.Minute)
+		_, err = client.GetKey(t.Context(), "tde", "")
+		require.NoError(t, err)
+		client.Close()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		assert.Empty(t, log.String())
+	})
+}
+
+// A handler that panics costs no token.
+func TestLogHandlerBehindTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		cred, err := aad.NewTokenSource(tokenSource(func(context.Context, challenge.Challenge) (aad.Token, error) {
+			asked++
+			return aad.NewToken("t0ken-value", time.Now().Add(time.Hour)), nil
+		}))
+		require.NoError(t, err)
+		tokens := aad.NewTokens(cred, &aad.Options{Logger: slog.New(panicking{})})
+		defer tokens.Close()
+		demand := challenge.Challenge{Authority: "https://login.windows.net/tenant", Resource: "https://vault.azure.net"}
+		assert.Panics(t, func() { _, _ = tokens.Get(t.Context(), demand) })
+		for range 3 {
+			_, err = tokens.Get(t.Context(), demand)
+			assert.NoError(t, err)
+		}
+		assert.Equal(t, 1, asked)
+	})
+}
+
+type panicking struct{ slog.Handler }
+
+func (panicking) Enabled(context.Context, slog.Level) bool  { return true }
+func (panicking) Handle(context.Context, slog.Record) error { panic("handler") }
 
 // What nobody reads costs nothing.
 func TestLogThatIsOffAllocatesNothing(t *testing.T) {

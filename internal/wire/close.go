@@ -15,16 +15,16 @@ import (
 // the bubble of testing/synctest that the client may belong to.
 func (c *Client) CloseWhenDropped() {
 	if t, ok := c.transport().(idler); ok && c.Own {
-		runtime.AddCleanup(c, func(t idler) { go closeIdle(t) }, t) // closing may take seconds
+		runtime.AddCleanup(c, func(t idler) { go closeQuietly(t) }, t) // closing may take seconds
 	}
 }
 
 // An idler is a round tripper that keeps connections.
 type idler interface{ CloseIdleConnections() }
 
-// closeIdle is for where no caller could recover from a panic in the Close of a
+// closeQuietly is for where no caller could recover from a panic in the Close of a
 // connection that the caller's own dialer made.
-func closeIdle(t idler) {
+func closeQuietly(t idler) {
 	defer func() { _ = recover() }()
 	t.CloseIdleConnections()
 }
@@ -77,6 +77,6 @@ func (c *Client) closeIdle() {
 // lookAgain is closeIdle by the clock.
 func (c *Client) lookAgain() {
 	if t, ok := c.transport().(idler); ok && c.inFlight.Load() == 0 {
-		closeIdle(t)
+		closeQuietly(t)
 	}
 }
