@@ -110,7 +110,9 @@ type Options struct {
 	Wrap func(http.RoundTripper) http.RoundTripper
 	// Logger gets these records. Nil means silence.
 	//   - "operation succeeded", at SuccessLevel, and "operation failed": one for each
-	//     operation, a page of a list being one, and one for each token request.
+	//     operation, a page of a list being one, and one for each token request. A call
+	//     that fails for want of a token has its own record, with the ids of the token
+	//     request, beside that request's.
 	//     A failure is a warning if the same call may succeed later, because its context
 	//     ended or package retry calls the failure temporary; else it is an error.
 	//   - "token not refreshed ahead of its end", a warning.
