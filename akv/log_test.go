@@ -308,6 +308,7 @@ func TestLogOfRefreshes(t *testing.T) {
 		_, errs := together(t.Context(), client, 10)
 		require.NoError(t, errors.Join(errs...))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		assert.JSONEq(t, `[{"level":"WARN","msg":"token not refreshed ahead of its end","operation":"acquireToken","code":3303,
 			"symbol":"ErrorGetTokenBadCredentials","party":"authority","credential":"client secret","host":"login.windows.net","status":401,
 			"service":"invalid_client","aadsts":"AADSTS7000222","message":"AADSTS7000222: No.","correlation":"id","attempts":1,"duration":0.01}]`, records(t, &log))
@@ -330,8 +331,8 @@ func TestLogOfClosing(t *testing.T) {
 		_, err = client.GetKey(t.Context(), "tde", "")
 		require.NoError(t, err)
 		client.Close()
-		synctest.Wait()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		assert.Empty(t, log.String())
 	})
 }

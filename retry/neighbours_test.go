@@ -126,6 +126,9 @@ func TestNeighbours(t *testing.T) {
 				back = fmt.Sprintf("%.2f", recovered)
 				assert.GreaterOrEqual(t, recovered, 0.9)
 			}
+			if !*update {
+				return
+			}
 			seconds := n.duration.Seconds()
 			fmt.Fprintf(&table, "| %s | %.1f | %.1f | %.2f | %s |\n", n.name, float64(gate.done)/seconds, float64(none.done)/seconds, ratio, back)
 		})
