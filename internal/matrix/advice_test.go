@@ -42,6 +42,9 @@ func (a advice) add(t *testing.T, e *ekm.Error) {
 			assert.NotContains(t, text, word, "the advice for a %s", e.Credential)
 		}
 	}
+	if e.Code == ekm.SCPErrInvalidArgument && e.Credential != ekm.CredentialSecret {
+		assert.NotContains(t, text, "SECRET", "only who has one is told about it")
+	}
 	if a[text] == nil {
 		a[text] = make(map[ekm.Party]bool)
 	}
@@ -143,6 +146,7 @@ func federationScenarios() []scenario {
 		row(bad, 401, 7002138, "a federated token whose subject differs in letter case", "letter case"),
 		row(wrong, 400, 70021, "a federated token that no federated credential matches", "issuer, subject and audience"),
 		row(wrong, 400, 70025, "an application without federated credentials", "Add a federated credential"),
+		row(bad, 401, 700025, "a workload identity whose application is a public client", "Allow public client flows"),
 		row(bad, 401, 700024, "a federated token that is too old", "being renewed"),
 		row(wrong, 400, 700016, "a workload identity's client id that the tenant does not know", "AZURE_CLIENT_ID"),
 		row(bad, 401, 53003, "a policy that blocks the workload identity", "Conditional Access"),
