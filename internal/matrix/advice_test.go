@@ -71,7 +71,8 @@ func adviceScenarios() []scenario {
 	return slices.Concat(keyAdviceScenarios(), loginAdviceScenarios(), federationScenarios(), platformAdviceScenarios())
 }
 
-// keyAdviceScenarios: roles do not help a key that is outside its time.
+// keyAdviceScenarios: roles do not help a key that is outside its time, nor do Azure's
+// at a managed HSM.
 func keyAdviceScenarios() []scenario {
 	row := func(how, inner, advice string, update fakevault.KeyUpdate) scenario {
 		return scenario{
@@ -85,6 +86,15 @@ func keyAdviceScenarios() []scenario {
 	return []scenario{
 		row("a key that has expired", "KeyExpired", "--expires", fakevault.KeyUpdate{Expires: new(time.Unix(1, 0))}),
 		row("a key that is not active yet", "KeyNotYetValid", "--not-before", fakevault.KeyUpdate{NotBefore: new(time.Unix(1<<33, 0))}),
+		{
+			code: ekm.ErrorHttpOperationForbidden, how: "an identity without a local role of a managed HSM", op: "getKey", party: ekm.Vault, status: 403,
+			service: "Forbidden/ForbiddenByRbac", advice: "--hsm-name NAME --role", run: func(s *scene) error {
+				s.fake = fakevault.New(fakevault.Options{VaultHost: "fakehsm.managedhsm.azure.net"})
+				s.Cleanup(s.fake.Close)
+				s.fake.Deny()
+				return s.get(nil)
+			},
+		},
 	}
 }
 
