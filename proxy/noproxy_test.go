@@ -2,10 +2,13 @@ package proxy_test
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/akv-ekm/ekm/proxy"
 )
@@ -225,4 +228,32 @@ func TestPasswordsMustBeEncoded(t *testing.T) {
 		assert.Contains(t, reason, says)
 		assert.NotContains(t, reason, tip)
 	}
+}
+
+// FuzzNoProxyListsWhatIsInForce: whatever is listed as in force, a target under it
+// bypasses the proxy.
+func FuzzNoProxyListsWhatIsInForce(f *testing.F) {
+	for _, seed := range []string{"h.example", ".h.example:8443", "*.h.example.", "10.0.0.1", "[2001:db8::1]:1", "bücher.example", "“h”", "10.", "h..x", "*."} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, entry string) {
+		if len(entry) > 64 || strings.ContainsAny(entry, "@,;|/") || strings.Join(strings.Fields(entry), "") != entry {
+			t.Skip("a user, several entries, or a network")
+		}
+		s := proxy.New(proxy.Settings{URL: "p:1", NoProxy: entry})
+		_, quoted, inForce := strings.Cut(s.String(), ", except ")
+		if !inForce {
+			return
+		}
+		listed, err := strconv.Unquote(quoted)
+		require.NoError(t, err)
+		host, port, err := net.SplitHostPort(listed)
+		if err != nil {
+			host, port = listed, "443"
+		}
+		if host = strings.TrimPrefix(host, "*"); host == "" || host[0] == '.' {
+			host = "x" + host
+		}
+		assert.Empty(t, ask(t, s, "https://"+net.JoinHostPort(host, port)), listed)
+	})
 }
