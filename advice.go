@@ -15,6 +15,7 @@ type adviceRow struct {
 	code       Code
 	phase      Phase
 	status     int
+	host       string   // a part of the host's name
 	named      []string // the failure has one of these as the service's name for it
 	advice     string
 }
@@ -39,6 +40,7 @@ func (r *adviceRow) fits(e *Error) bool {
 		(r.code == 0 || r.code == e.Code) &&
 		(r.phase == "" || r.phase == e.Phase) &&
 		(r.status == 0 || r.status == e.Status) &&
+		strings.Contains(e.Host, r.host) &&
 		(r.named == nil || slices.ContainsFunc(r.named, e.isNamed))
 }
 
@@ -51,7 +53,8 @@ func (e *Error) isNamed(name string) bool {
 
 // Advice says what to do next, in words for whoever runs the database. It depends on
 // who refused or failed, on how far the exchange got, on the kind of credential, and
-// on the cause that the service named (AADSTS7000222, ForbiddenByFirewall). An
+// on the cause that the service named (AADSTS7000222, ForbiddenByFirewall). A managed
+// HSM, told by its host's name, has advice of its own where its rights differ. An
 // Error without a Party has the [Code.Remedy] of its code. Advice is never empty and
 // never more than one line; its wording may change.
 func (e *Error) Advice() string {

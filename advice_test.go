@@ -51,7 +51,18 @@ func adviceCases() []adviceCase {
 	vault(c403, "ForbiddenByPolicy", "az keyvault set-policy --name VAULT")
 	vault(c403, "ForbiddenByPolicy", "24 hours")
 	vault(c403, "ForbiddenByRbac", "Key Vault Crypto Service Encryption User")
-	vault(c403, "ForbiddenByRbac", "within 24 hours for a managed identity, as Azure caches its tokens") // and why
+	vault(c403, "ForbiddenByRbac", "within 24 hours for a managed identity, as Azure caches its tokens")         // and why
+	for _, inner := range []string{"ForbiddenByPolicy", "ForbiddenByRbac", "AccessDenied", "", "SomethingNew"} { // what rights can cause
+		vault(c403, inner, "within 24 hours for a managed identity, as Azure caches its tokens")
+		if inner != "ForbiddenByPolicy" { // a policy counts at once
+			vault(c403, inner, "up to 10 minutes")
+		}
+		for _, host := range []string{"fakehsm.managedhsm.azure.net", "fakehsm.managedhsm.usgovcloudapi.net:8443"} {
+			for _, says := range []string{`az keyvault role assignment create --hsm-name NAME --role "Managed HSM Crypto User"`, "24 hours"} {
+				add(says, ekm.Error{Party: ekm.Vault, Host: host, Code: c403, ServiceCode: "Forbidden", InnerCode: inner})
+			}
+		}
+	}
 	vault(c403, "ForbiddenByFirewall", "client address in the message")
 	vault(c403, "ForbiddenByConnection", "privatelink.vaultcore.azure.net")
 	vault(c403, "KeyOperationForbidden", "--ops wrapKey unwrapKey")
@@ -123,7 +134,9 @@ func loginCases() []adviceCase {
 	number("Value, not Secret ID", secret, 7000215, 70002)
 	number("every node of an availability group", secret, 7000222)
 	number("managed identity's, which has no client secret", secret, 7000232)
-	number("Allow public client flows", secret, 700025)
+	for _, kind := range []ekm.CredentialKind{secret, cert, federated, unknown} {
+		number("Allow public client flows", kind, 700025) // the application is wrong, not what it proves itself with
+	}
 	number("SECRET begins with the application (client) id without hyphens", secret, 700016, 700011, 70001)
 	number("not an object id", cert, 700016, 700011, 70001)
 	number("az ad sp create --id CLIENT_ID", federated, 7000229)
@@ -215,8 +228,10 @@ func otherCases() []adviceCase {
 		// Not what to do with another's connector, of which the codes' remedies speak too.
 		{ekm.Error{Party: ekm.Local, Code: ekm.SCPErrFailure}, "Allow the call more time"},
 		{ekm.Error{Party: ekm.Local, Code: ekm.SCPErrNotSupported}, "EC keys do not wrap"},
+		{ekm.Error{Party: ekm.Local, Code: ekm.SCPErrInvalidArgument}, "the argument that the error names"},
+		{ekm.Error{Party: ekm.Local, Code: ekm.SCPErrInvalidArgument, Credential: ekm.CredentialSecret}, "SECRET is the client id without hyphens"},
 		{ekm.Error{Party: ekm.Local, Code: ekm.SCPErrPasswordTooShort}, "Set SECRET with ALTER CREDENTIAL"},
-		way(ekm.ErrorHttpAttemptConnect, ekm.PhaseDial, "default route"), way(sent, ekm.PhaseDial, "port 443"), way(sent, ekm.PhaseTLS, "openssl s_client"),
+		way(ekm.ErrorHttpAttemptConnect, ekm.PhaseDial, "default route"), way(sent, ekm.PhaseDial, "port 443"), way(sent, ekm.PhaseTLS, "openssl s_client"), way(sent, ekm.PhaseTLS, "akv.Options.RootCAs"),
 		way(sent, ekm.PhaseWrite, "being sent"), way(ekm.ErrorHttpGetResponseCode, ekm.PhaseStatus, "idle timeouts"),
 		way(ekm.ErrorHttpQueryHeader, ekm.PhaseHeader, "changes replies"), way(ekm.ErrorHttpQueryHeaderUpdateBufferLength, ekm.PhaseHeader, "length"),
 		way(ekm.ErrorHttpQueryHeaderOutOfMemoryCopyHeader, ekm.PhaseHeader, "Limits.HeaderValue"),
@@ -311,6 +326,20 @@ func TestAdviceForAllCodes(t *testing.T) {
 	}
 }
 
+// TestAdviceForHSMs: a managed HSM has roles of its own, and is told by its host.
+func TestAdviceForHSMs(t *testing.T) {
+	for _, inner := range []string{"ForbiddenByPolicy", "ForbiddenByRbac", "AccessDenied", ""} {
+		e := ekm.Error{Party: ekm.Vault, Host: "contoso.managedhsm.azure.net", Code: c403, ServiceCode: "Forbidden", InnerCode: inner}
+		for _, word := range []string{"IAM", "set-policy", "Key Vault Crypto", "key permissions"} {
+			assert.NotContains(t, e.Advice(), word)
+		}
+		e.Host = "managedhsm.vault.azure.net" // a vault's
+		assert.NotContains(t, e.Advice(), "HSM")
+	}
+	other := ekm.Error{Party: ekm.Vault, Host: "contoso.managedhsm.azure.net", Code: c403, ServiceCode: "Forbidden", InnerCode: "KeyDisabled"}
+	assert.Contains(t, other.Advice(), "--enabled true", "what is no matter of rights")
+}
+
 // TestAdviceTexts holds every row to the form of texts for people.
 func TestAdviceTexts(t *testing.T) {
 	for _, row := range ekm.AdviceTable() {
@@ -340,6 +369,7 @@ func TestAdviceTableIsInOrder(t *testing.T) {
 func covers(a, b ekm.AdviceRow, name string) bool {
 	return (a.Party == "" || a.Party == b.Party) && (a.Credential == "" || a.Credential == b.Credential) &&
 		(a.Code == 0 || a.Code == b.Code) && (a.Phase == "" || a.Phase == b.Phase) && (a.Status == 0 || a.Status == b.Status) &&
+		strings.Contains(b.Host, a.Host) &&
 		(a.Named == nil || slices.Contains(a.Named, name))
 }
 

@@ -12,18 +12,33 @@
 //
 // The folders of the module, each using at most those above it:
 //
-//	.              the codes and the error type
-//	challenge      the vault's 401 answer: where to log in, for what, and whether to trust it
-//	jwk            a key in JSON: its id, its type, its public key
-//	retry          whether and how long to wait before the next attempt
-//	proxy          which proxy for which address
-//	internal/wire  one HTTP exchange, bounded, each step with its own code
-//	aad            proofs of identity, the token request, the token cache
-//	akv            the vault client
-//	examples       programs to start from
+//	.                  the codes and the error type
+//	internal/b64       base64 in all the forms that servers write
+//	internal/hidden    secrets out of the sight of printers
+//	internal/unseen    the characters that nobody sees in what people paste
+//	internal/clouds    the login hosts and vault domains of all clouds
+//	internal/tlserr    whether TLS refused or the network below it failed
+//	internal/flight    work that callers share
+//	internal/keyfile   certificates and keys in files
+//	challenge          the vault's 401 answer: where to log in, for what, and whether to trust it
+//	jwk                a key in JSON: its id, its type, its public key
+//	retry              whether and how long to wait before the next attempt
+//	proxy              which proxy for which address
+//	internal/wire      one HTTP exchange, bounded, each step with its own code
+//	aad                proofs of identity, the token request, the token cache
+//	akv                the vault client
+//	internal/fakevault a vault, login endpoint and proxy for tests, hostile on demand
+//	internal/nettest   listeners that reply, stop or break off, for tests
+//	internal/soak      callers at work while faults happen
+//	internal/matrix    each code reached, and the source read for where it is raised
+//	examples           programs to start from; in examples/recipes examples to copy: key ids,
+//	                   EC keys, managed HSM, a private CA, tests offline
+//	interop            Microsoft's clients against the fake, and OpenTelemetry around ours
+//	bench              comparisons with other clients
+//	tools              linters
 //
-// Beside them stands internal/fakevault, a vault, login endpoint and proxy for
-// tests, hostile on demand. It shares no code with the packages above.
+// The last three are modules of their own. internal/fakevault shares no code with the
+// packages above it.
 //
 // # Errors
 //

@@ -66,7 +66,8 @@ const (
 // Attempts counts every exchange that was made for the operation: tries, the vault's
 // challenge, the token request, also where other calls shared those two. A cold call
 // that the vault refuses has three. It does not count requests that net/http sent
-// again within an exchange.
+// again within an exchange. The Attempts of a retry.Policy is another number: it bounds
+// the failed tries of one request.
 //
 // An Error is not changed once returned, so it may be shared by goroutines.
 type Error struct {
@@ -76,7 +77,7 @@ type Error struct {
 	Phase Phase  // how far the exchange got; empty where there was none
 	Host  string // host, and port if not 443, of that party
 	// Credential is what was to prove the caller's identity, where a token was
-	// asked for; empty in all other operations.
+	// asked for, or where a client secret was refused unasked; empty everywhere else.
 	Credential CredentialKind
 	// Addresses is the one of Host that was connected to or, where no connection
 	// came about, what Host resolved to, at most eight. Empty where a proxy is in
@@ -94,7 +95,7 @@ type Error struct {
 	TraceID       string // Entra's trace id
 	Region        string // the region that answered, as the vault names it
 
-	Attempts   int           // exchanges made for this operation, see below; 0 if none
+	Attempts   int           // exchanges made for this operation, see above; 0 if none
 	RetryAfter time.Duration // how long the service asked to wait; 0 if it did not
 	Time       time.Time     // when the failure was seen
 

@@ -7,6 +7,7 @@ type AdviceRow struct {
 	Code       Code
 	Phase      Phase
 	Status     int
+	Host       string
 	Named      []string
 	Advice     string
 }
@@ -16,7 +17,7 @@ func AdviceTable() []AdviceRow {
 	table := adviceTable()
 	rows := make([]AdviceRow, len(table))
 	for i, r := range table {
-		rows[i] = AdviceRow{r.party, r.credential, r.code, r.phase, r.status, r.named, r.advice}
+		rows[i] = AdviceRow{r.party, r.credential, r.code, r.phase, r.status, r.host, r.named, r.advice}
 	}
 	return rows
 }

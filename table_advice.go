@@ -1,5 +1,17 @@
 package ekm
 
+// throughGroup is why a right that was just given may not count yet: the groups stand
+// in the token. Microsoft's page "Managed identity best practice recommendations",
+// Limitation of using managed identities for authorization.
+const throughGroup = "Through a group it counts from the identity's next token: within 24 hours for a managed identity, as Azure caches its tokens that long."
+
+// hsmDomain is a part of the host of a managed HSM, in all clouds. An HSM has roles of
+// its own: Microsoft's page "Local RBAC built-in roles for Managed HSM".
+const (
+	hsmDomain = ".managedhsm."
+	hsmRole   = `Assign a local role of the managed HSM, as neither Azure's roles nor access policies count for its keys: az keyvault role assignment create --hsm-name NAME --role "Managed HSM Crypto User" --assignee OBJECT-ID --scope /keys (Managed HSM Crypto Officer to recover keys). ` + throughGroup
+)
+
 // vaultAdvice is about what a vault or a managed HSM answers. The names are those of
 // its error bodies: Microsoft's pages "Azure Key Vault REST API error codes" and
 // "Troubleshooting Azure Key Vault access policy issues", and TROUBLESHOOTING.md of
@@ -9,9 +21,10 @@ func vaultAdvice() []adviceRow {
 		return adviceRow{party: Vault, named: names, advice: advice}
 	}
 	rows := []adviceRow{
-		named("Give the identity key permissions: az keyvault set-policy --name VAULT --object-id OID --key-permissions get wrapKey unwrapKey (and backup, restore or rotate where used); the message names OID and permission. Given to a group, it counts from the identity's next token: within 24 hours for a managed identity, as Azure caches its tokens that long.",
+		{party: Vault, host: hsmDomain, named: []string{"ForbiddenByPolicy", "ForbiddenByRbac", "AccessDenied"}, advice: hsmRole},
+		named("Give the identity key permissions: az keyvault set-policy --name VAULT --object-id OID --key-permissions get wrapKey unwrapKey (and backup, restore or rotate where used); the message names OID and permission. "+throughGroup,
 			"ForbiddenByPolicy"),
-		named("Assign the role Key Vault Crypto Service Encryption User (Crypto Officer for backup and rotation) on the vault: Access control (IAM), Add role assignment. It takes up to 10 minutes. Assigned to a group, or with a new group member, it counts from the identity's next token: within 24 hours for a managed identity, as Azure caches its tokens that long.",
+		named("Assign the role Key Vault Crypto Service Encryption User (Crypto Officer for backup and rotation) on the vault: Access control (IAM), Add role assignment. It takes up to 10 minutes. "+throughGroup,
 			"ForbiddenByRbac"),
 		named("Add the client address in the message to the vault's firewall (Networking, Firewalls and virtual networks, or az keyvault network-rule add --name VAULT --ip-address ADDRESS), or let this machine's subnet or private endpoint in.",
 			"ForbiddenByFirewall"),
@@ -25,7 +38,7 @@ func vaultAdvice() []adviceRow {
 			"KeyExpired"),
 		named("Wait until the key's activation date, or set an earlier one: az keyvault key set-attributes --vault-name VAULT --name KEY --version VERSION --not-before 2020-01-01T00:00:00Z. Until then the vault only unwraps with it. Permissions and roles are not the cause.",
 			"KeyNotYetValid"),
-		named("Read the message for who is refused, and give that identity get, wrapKey and unwrapKey on the vault; for a Microsoft service, allow trusted services under Networking.",
+		named("Read the message for who is refused, and give that identity get, wrapKey and unwrapKey on the vault; for a Microsoft service, allow trusted services under Networking. A role takes up to 10 minutes. "+throughGroup,
 			"AccessDenied"),
 		named("Wait until the deletion has finished, some seconds as a rule; then recover the key if it is still needed.",
 			"ObjectIsBeingDeleted"),
@@ -48,18 +61,20 @@ func vaultAdvice() []adviceRow {
 	}
 	for _, x := range []struct {
 		code   Code
+		host   string
 		advice string
 	}{
-		{SCPErrProviderError, "Check that the address is that of a real vault: its list of keys never ends, as its pages link to themselves or are all empty."},
-		{ErrorHttpResponseCodeThrottled, "Wait as long as the error says, then lower the rate: unwrap once and keep the result, or spread the keys over several vaults."},
-		{ErrorHttpResponseCodeClientError, "Read the message for what the vault dislikes; most often it is the key name, which has letters, digits and hyphens only. Without a message, look for a proxy that answers in the vault's place."},
-		{ErrorHttpResponseCodeServerError, "Wait and repeat: the fault is inside the vault. If it stays, look at Azure's service health for the vault's region, and give the request id to Microsoft's support."},
-		{ErrorHttpResourceNotFound, "Check that the host in the error is the vault that is meant; then compare key name and version with its list of keys, and look among its deleted keys."},
-		{ErrorHttpOperationForbidden, "Read the message. Without one, look for a proxy or firewall that answers in the vault's place; else give the identity get, wrapKey and unwrapKey, or the role Key Vault Crypto Service Encryption User, and look at the vault's firewall and at whether the key is enabled."},
-		{ErrorUnknown, "Look for a proxy or portal that answers in the vault's place: a vault does not answer with this status. Redirects are not followed, as they would hand on what was sent."},
-		{ErrorAKVDoesNotExist, "Look up the vault's name on this machine (nslookup VAULT.vault.azure.net). Check its spelling, the suffix of its cloud and the deleted vaults (az keyvault list-deleted); with a private endpoint, link the private DNS zone privatelink.vaultcore.azure.net to this network."},
+		{ErrorHttpOperationForbidden, hsmDomain, hsmRole},
+		{SCPErrProviderError, "", "Check that the address is that of a real vault: its list of keys never ends, as its pages link to themselves or are all empty."},
+		{ErrorHttpResponseCodeThrottled, "", "Wait as long as the error says, then lower the rate: unwrap once and keep the result, or spread the keys over several vaults."},
+		{ErrorHttpResponseCodeClientError, "", "Read the message for what the vault dislikes; most often it is the key name, which has letters, digits and hyphens only. Without a message, look for a proxy that answers in the vault's place."},
+		{ErrorHttpResponseCodeServerError, "", "Wait and repeat: the fault is inside the vault. If it stays, look at Azure's service health for the vault's region, and give the request id to Microsoft's support."},
+		{ErrorHttpResourceNotFound, "", "Check that the host in the error is the vault that is meant; then compare key name and version with its list of keys, and look among its deleted keys."},
+		{ErrorHttpOperationForbidden, "", "Read the message. Without one, look for a proxy that answers in the vault's place; else give the identity get, wrapKey and unwrapKey, or the role Key Vault Crypto Service Encryption User, and look at the vault's firewall and whether the key is enabled. A role takes up to 10 minutes. " + throughGroup},
+		{ErrorUnknown, "", "Look for a proxy or portal that answers in the vault's place: a vault does not answer with this status. Redirects are not followed, as they would hand on what was sent."},
+		{ErrorAKVDoesNotExist, "", "Look up the vault's name on this machine (nslookup VAULT.vault.azure.net). Check its spelling, the suffix of its cloud and the deleted vaults (az keyvault list-deleted); with a private endpoint, link the private DNS zone privatelink.vaultcore.azure.net to this network."},
 	} {
-		rows = append(rows, adviceRow{party: Vault, code: x.code, advice: x.advice})
+		rows = append(rows, adviceRow{party: Vault, host: x.host, code: x.code, advice: x.advice})
 	}
 	return append(rows, adviceRow{
 		party: Vault, phase: PhaseResolve,
@@ -135,6 +150,16 @@ func localAdvice() []adviceRow {
 			party: Local, code: SCPErrPasswordTooShort,
 			advice: "Set SECRET with ALTER CREDENTIAL to the client id without hyphens directly followed by the secret's value.",
 		},
+		// Only who has a SECRET is told about it: aad.ParseSecret's errors are about a
+		// client secret, and others with this code are not.
+		{
+			party: Local, credential: CredentialSecret, code: SCPErrInvalidArgument,
+			advice: "Correct what the error names: SECRET is the client id without hyphens, directly followed by the secret's value.",
+		},
+		{
+			party: Local, code: SCPErrInvalidArgument,
+			advice: "Correct the argument that the error names.",
+		},
 		noToken(CredentialFederated, "Check the file that AZURE_FEDERATED_TOKEN_FILE names: it must be there, hold one token and be readable for the service account. In AKS the pod needs the label azure.workload.identity/use: \"true\" and a service account with the annotation azure.workload.identity/client-id."),
 		noToken(CredentialManaged, "Add the service account to the group himds (sudo usermod -aG himds ACCOUNT; on Windows the group Hybrid agent extension applications) and restart the service: it may not read the file with which Azure Arc proves who asks."),
 		noToken(CredentialSource, "Look at the cause, which is the token source's own error. If it says that the token has expired, set this machine's clock."),
@@ -152,7 +177,7 @@ func transportAdvice() []adviceRow {
 	return []adviceRow{
 		{code: ErrorHttpAttemptConnect, advice: "Check interfaces, default route and VPN of this machine: it has no way to the host in the error. Test it as the service account: Test-NetConnection HOST -Port 443."},
 		{phase: PhaseDial, advice: "Open port 443 to the host in the error for this machine: firewall, network security group, route. Test it as the service account: Test-NetConnection HOST -Port 443, or curl -v https://HOST. If only a proxy leads outside, set HTTPS_PROXY for the service."},
-		{phase: PhaseTLS, advice: "Find out who answers: openssl s_client -connect HOST:443 -servername HOST. If it is a proxy or firewall that inspects TLS, trust its root CA on this machine or exempt the host from inspection. If the dates are at fault, set this machine's clock."},
+		{phase: PhaseTLS, advice: "Find out who answers: openssl s_client -connect HOST:443 -servername HOST. If it is a proxy or firewall that inspects TLS, trust its root CA, on this machine or in akv.Options.RootCAs, or exempt the host from inspection. If the dates are at fault, set this machine's clock."},
 		{phase: PhaseWrite, advice: "Repeat the operation: the connection broke, or the time was up, while the request was being sent. If it fails again, look for a proxy or firewall that closes connections."},
 		{code: ErrorHttpGetResponseCode, advice: "Repeat the operation: no usable answer came. If it fails again, look for idle timeouts of proxies and firewalls on the way, and check that the host in the error is the right one."},
 		{code: ErrorHttpQueryHeader, advice: "Look for a proxy or inspection device on the way that changes replies, and let the host in the error pass it untouched."},

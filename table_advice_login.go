@@ -71,7 +71,7 @@ func federationAdvice() []adviceRow {
 		entra("Check AZURE_CLIENT_ID (in AKS the annotation azure.workload.identity/client-id): no application and no managed identity of the vault's tenant has this client id. An application of another tenant needs az ad sp create --id CLIENT_ID in the vault's.",
 			700016, 700011, 70001).with(CredentialFederated),
 		entra("Check that the token file holds one whole token of the issuer that the federated credential names, and that AZURE_CLIENT_ID is the application that trusts it.",
-			50012, 50027, 50120, 70002, 700021, 700023, 700025, 700027, 700030, 1000502,
+			50012, 50027, 50120, 70002, 700021, 700023, 700027, 700030, 1000502,
 			7000110, 7000214, 7000215, 7000222, 7000232, 7000274, 7000277).with(CredentialFederated),
 	}
 }

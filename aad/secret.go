@@ -23,15 +23,15 @@ type clientSecret struct {
 
 // NewClientSecret is an application with a client secret: the application's
 // client id and the secret's value, not the secret's id. The error, 3800, says
-// what is wrong with either one: besides an empty one, blanks around it and
-// characters that nobody sees, such as a byte order mark at the begin of a file.
+// what is wrong with either one: it is empty, has blanks around it, or has
+// characters that nobody sees, such as the byte order mark at the start of a file.
 func NewClientSecret(clientID, secret string) (Credential, error) {
 	why := clientIDFault(clientID)
 	if why == nil {
 		why = secretFault(secret)
 	}
 	if why != nil {
-		return nil, &ekm.Error{Code: ekm.ErrorSecretAuthParamsGetRequestBody, Party: ekm.Local, Time: time.Now(), Err: why}
+		return nil, &ekm.Error{Code: ekm.ErrorSecretAuthParamsGetRequestBody, Party: ekm.Local, Credential: ekm.CredentialSecret, Time: time.Now(), Err: why}
 	}
 	c := &clientSecret{id: clientID, value: hidden.New(secret)}
 	c.shown = c.describe

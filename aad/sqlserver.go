@@ -61,5 +61,5 @@ func misread(s string) error {
 }
 
 func unparsed(code ekm.Code, err error) error {
-	return &ekm.Error{Code: code, Party: ekm.Local, Time: time.Now(), Err: err}
+	return &ekm.Error{Code: code, Party: ekm.Local, Credential: ekm.CredentialSecret, Time: time.Now(), Err: err}
 }

@@ -6,6 +6,10 @@
 //	client, err := akv.NewClient("contoso", cred, nil)
 //	result, err := client.UnwrapKey(ctx, "tde", version, akv.RSAOAEP256, wrapped)
 //
+// The folder examples/recipes has examples to copy: what to store with a wrapped key,
+// managed HSMs, a private CA, tests offline. The module interop has those with
+// Microsoft's credentials and with OpenTelemetry.
+//
 // # Authentication
 //
 // Tenant and resource come from the vault: the first call of the first client of

@@ -31,7 +31,8 @@ const (
 type Result struct {
 	// KeyID is the URL of the key version that did it, a version of the key asked
 	// for in this client's vault, see [Options.IDHost]. Keep it with a wrapped key:
-	// after a rotation the newest version is another one.
+	// after a rotation the newest version is another one. [jwk.SplitID] takes it
+	// apart into the name and the version that UnwrapKey wants.
 	KeyID string
 	// Value is the wrapped key, or the key itself.
 	Value []byte
@@ -43,7 +44,8 @@ type Result struct {
 //
 // Codes of its own: 3600 to 3609; 3112 if there is no such key, 3113 without
 // the permission or with a disabled key; 3 (SCPErrNotSupported) for an alg that
-// is not one of ours.
+// is not one of ours. EC keys do not wrap. Nothing is checked beforehand: the error is
+// what the vault answers, 403 (3113, KeyOperationForbidden) or 400 (3110).
 func (c *Client) WrapKey(ctx context.Context, name, version string, alg Algorithm, key []byte) (Result, error) {
 	k := c.call(opWrapKey(), name, version)
 	result, err := k.convert(ctx, "wrapkey", alg, key)

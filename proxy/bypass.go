@@ -42,14 +42,24 @@ func bypassed(list string) exceptions {
 	x := exceptions{separator: ";"}
 	for _, entry := range strings.FieldsFunc(list, separates) {
 		word := strings.ToLower(entry)
-		r := parseRule(word)
-		if word == "<local>" || word == "<-loopback>" || r.host != "" && !strings.ContainsAny(r.host, ",/<>@?") {
+		if word == "<local>" || word == "<-loopback>" || parseRule(word).matches() {
 			x.entries = append(x.entries, entry)
 		} else {
 			x.unread = append(x.unread, entry)
 		}
 	}
 	return x
+}
+
+// matches reports whether there can be a target that the rule is for: a host with
+// wildcards, an address, or a name as NO_PROXY has them.
+func (r rule) matches() bool {
+	host := strings.Trim(r.host, letters+"-_.:*") == "" && strings.Contains(r.host, "*")
+	if _, err := netip.ParseAddr(r.host); err == nil || isName(r.host) {
+		host = true
+	}
+	scheme := glob(r.scheme, "https") || glob(r.scheme, "http")
+	return host && scheme && strings.Trim(r.port, "0123456789*") == ""
 }
 
 func parseRule(entry string) rule {

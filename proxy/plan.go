@@ -91,7 +91,8 @@ func parseAddress(address string) (*url.URL, error) {
 	}
 	if !encoded(address) {
 		return nil, errors.New("the proxy address has characters before its @ that must be percent-encoded in user and password: " +
-			`write % as %25, # as %23, / as %2F, ? as %3F, \ as %5C, ^ as %5E, a blank as %20`)
+			"all but the letters a to z and A to Z, digits and -._~!$&'()*+,;=, " +
+			`such as % as %25, # as %23, / as %2F, ? as %3F, \ as %5C, ^ as %5E, a blank as %20`)
 	}
 	u, err := url.Parse(address)
 	if err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {

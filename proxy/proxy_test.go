@@ -150,8 +150,8 @@ func TestString(t *testing.T) {
 		{nil, proxy.Settings{Mode: proxy.None, URL: "http://p"}, "none: direct"},
 		{nil, proxy.Settings{URL: "https://user:geheim@p:1/"}, "explicit: through https://p:1 (with credentials)"},
 		{nil, proxy.Settings{URL: "socks5://token-geheim@p"}, "explicit: through socks5://p (with credentials)"},
-		{nil, proxy.Settings{URL: "p", NoProxy: "a\n2026 all is well"}, `explicit: through http://p, except "a,2026,all,is,well"`}, // one line of log
-		{nil, proxy.Settings{URL: "p", NoProxy: "http://user:pw@p"}, `explicit: through http://p, except what is not shown, as there is a user in it`},
+		{nil, proxy.Settings{URL: "p", NoProxy: "a\n2026 all is well"}, `explicit: through http://p, except "a,all,is,well", without the exceptions that cannot be read: "2026"`}, // one line of log
+		{nil, proxy.Settings{URL: "p", NoProxy: "http://user:pw@p"}, `explicit: through http://p, without the exceptions that cannot be read and are not shown, as there is a user in the list`},
 		{nil, proxy.Settings{URL: "p", NoProxy: strings.Repeat("é", 999)}, `explicit: through http://p, except "` + strings.Repeat("é", 200) + `"`},
 	} {
 		environment(t, c.env)

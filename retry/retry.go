@@ -50,7 +50,9 @@ type Policy struct {
 	// Attempts is the largest number of tries, the first included, that may fail
 	// otherwise than by 429 or 503: 5. A host that says "not now" has not failed,
 	// so Budget and the context alone bound such tries, and at a [Gate] those that
-	// find no connection while it is shut. One turns all retries off.
+	// find no connection while it is shut. One turns all retries off. It bounds the
+	// failed tries of one request; the Attempts of an [ekm.Error] counts all exchanges
+	// of the operation, the vault's challenge and the token request among them.
 	Attempts int
 	// Base is the wait after the first failure, before jitter; it doubles with
 	// each further one: 500 ms.

@@ -42,6 +42,9 @@ func (a advice) add(t *testing.T, e *ekm.Error) {
 			assert.NotContains(t, text, word, "the advice for a %s", e.Credential)
 		}
 	}
+	if e.Code == ekm.SCPErrInvalidArgument && e.Credential != ekm.CredentialSecret {
+		assert.NotContains(t, text, "SECRET", "only who has one is told about it")
+	}
 	if a[text] == nil {
 		a[text] = make(map[ekm.Party]bool)
 	}
@@ -68,7 +71,8 @@ func adviceScenarios() []scenario {
 	return slices.Concat(keyAdviceScenarios(), loginAdviceScenarios(), federationScenarios(), platformAdviceScenarios())
 }
 
-// keyAdviceScenarios: roles do not help a key that is outside its time.
+// keyAdviceScenarios: roles do not help a key that is outside its time, nor do Azure's
+// at a managed HSM.
 func keyAdviceScenarios() []scenario {
 	row := func(how, inner, advice string, update fakevault.KeyUpdate) scenario {
 		return scenario{
@@ -82,6 +86,15 @@ func keyAdviceScenarios() []scenario {
 	return []scenario{
 		row("a key that has expired", "KeyExpired", "--expires", fakevault.KeyUpdate{Expires: new(time.Unix(1, 0))}),
 		row("a key that is not active yet", "KeyNotYetValid", "--not-before", fakevault.KeyUpdate{NotBefore: new(time.Unix(1<<33, 0))}),
+		{
+			code: ekm.ErrorHttpOperationForbidden, how: "an identity without a local role of a managed HSM", op: "getKey", party: ekm.Vault, status: 403,
+			service: "Forbidden/ForbiddenByRbac", advice: "--hsm-name NAME --role", run: func(s *scene) error {
+				s.fake = fakevault.New(fakevault.Options{VaultHost: "fakehsm.managedhsm.azure.net"})
+				s.Cleanup(s.fake.Close)
+				s.fake.Deny()
+				return s.get(nil)
+			},
+		},
 	}
 }
 
@@ -143,6 +156,7 @@ func federationScenarios() []scenario {
 		row(bad, 401, 7002138, "a federated token whose subject differs in letter case", "letter case"),
 		row(wrong, 400, 70021, "a federated token that no federated credential matches", "issuer, subject and audience"),
 		row(wrong, 400, 70025, "an application without federated credentials", "Add a federated credential"),
+		row(bad, 401, 700025, "a workload identity whose application is a public client", "Allow public client flows"),
 		row(bad, 401, 700024, "a federated token that is too old", "being renewed"),
 		row(wrong, 400, 700016, "a workload identity's client id that the tenant does not know", "AZURE_CLIENT_ID"),
 		row(bad, 401, 53003, "a policy that blocks the workload identity", "Conditional Access"),

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFolders: the README's table has every folder with Go code, and the libraries
-// import nothing that stands below them in it.
+// TestFolders: the README's table and the list in doc.go have every folder with Go code,
+// and the libraries import nothing that stands below them in it.
 func TestFolders(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	require.NoError(t, err)
@@ -33,6 +33,16 @@ func TestFolders(t *testing.T) {
 	for _, folder := range folders(t) {
 		assert.Contains(t, rows, folder)
 	}
+	text, err = os.ReadFile(filepath.Join(root, "doc.go"))
+	require.NoError(t, err)
+	_, list, found := strings.Cut(string(text), "// The folders of the module")
+	require.True(t, found)
+	list, _, _ = strings.Cut(list, "//\n// #")
+	var listed []string
+	for _, m := range regexp.MustCompile(`(?m)^//\t([a-z0-9/.]+) `).FindAllStringSubmatch(list, -1) {
+		listed = append(listed, m[1])
+	}
+	assert.Equal(t, rows, listed, "doc.go has the same folders, in the same order")
 	for _, library := range libraries() {
 		place := slices.Index(rows, library)
 		require.GreaterOrEqual(t, place, 0, library)

@@ -9,10 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv-ekm/ekm"
+	"github.com/akv-ekm/ekm/aad"
 	"github.com/akv-ekm/ekm/akv"
 	"github.com/akv-ekm/ekm/internal/fakevault"
 	"github.com/akv-ekm/ekm/retry"
 )
+
+// invalid is a row about an argument of somebody who may have no SECRET.
+func invalid(how, op, says string, run func(*scene) error) scenario {
+	return scenario{code: ekm.SCPErrInvalidArgument, how: how, op: op, party: ekm.Local, says: says, advice: "the argument that the error names", run: run}
+}
 
 // providerScenarios are the codes of no single step: success, the results of a
 // provider that are raised here too, and the gate's budget.
@@ -26,6 +32,18 @@ func providerScenarios() []scenario {
 				return err
 			},
 		},
+		invalid("a key name with a blank behind it", "getKey", "blanks", func(s *scene) error {
+			_, err := s.client(nil).GetKey(s.Context(), "tde ", "")
+			return err
+		}),
+		invalid("a workload identity's client id with a blank before it", "", "blanks", func(*scene) error {
+			_, err := aad.NewWorkloadIdentity(&aad.WorkloadIdentityOptions{ClientID: " x", TokenFile: "f"})
+			return err
+		}),
+		invalid("a managed identity's client id with a blank behind it", "", "blanks", func(*scene) error {
+			_, err := aad.NewManagedIdentity(&aad.ManagedIdentityOptions{ClientID: "a "})
+			return err
+		}),
 		{
 			code: ekm.SCPErrInvalidArgument, how: "a vault that is no address", party: ekm.Local, says: "vault",
 			run: func(s *scene) error {

@@ -51,7 +51,11 @@ func secretLengthScenarios() []scenario {
 
 // misreadSecretScenarios are the mistakes that are explained each in its way.
 func misreadSecretScenarios() []scenario {
-	row := func(how, says, text string) scenario { return parsing(ekm.SCPErrInvalidArgument, how, says, text) }
+	row := func(how, says, text string) scenario {
+		r := parsing(ekm.SCPErrInvalidArgument, how, says, text)
+		r.advice = "SECRET is the client id without hyphens"
+		return r
+	}
 	const guid = fakevault.DefaultClientID
 	return []scenario{
 		row("hyphens left in the client id", "hyphens in the client id", guid+canarySecret),

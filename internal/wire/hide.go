@@ -23,9 +23,9 @@ func (c *Client) transport() http.RoundTripper {
 	return c.Transport
 }
 
-// Wrap has requests go through what wrap makes of Transport. Whose connections are
-// closed, and whose proxy is asked, does not change by that. A nil wrap changes
-// nothing. It reports false if wrap returned nil; each exchange then fails.
+// Wrap has requests go through what wrap makes of Transport. It changes neither whose
+// connections are closed nor whose proxy is asked. A nil wrap changes nothing. Wrap
+// reports false if wrap returned nil; each exchange then fails.
 func (c *Client) Wrap(wrap func(http.RoundTripper) http.RoundTripper) bool {
 	if wrap == nil {
 		return true
