@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/internal/clouds"
 	"github.com/akv-ekm/ekm/internal/unseen"
@@ -100,40 +102,63 @@ func vaultName(s string) bool {
 		!strings.Contains(s, "--") && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-")
 }
 
-// keyPath is the path of an action on a key. The name is escaped, so that it
-// cannot reach another resource. What cannot be seen in a name is refused here: the
-// vault's 400 and 404 would show the name as if it were right.
+// keyPath is the path of an action on a key.
 func (op operation) keyPath(name, action string) (string, error) {
 	if name == "" {
 		return "", op.invalid("the key's name is empty")
 	}
-	if name == "." || name == ".." {
-		return "", op.invalid("the key's name is no name but a path: one dot, or two")
+	if err := op.element("the key's name", name); err != nil {
+		return "", err
 	}
-	if why := unseen.Anywhere(name); why != "" {
-		return "", op.invalid("the key's name%s %s", quoted(name), why)
-	}
-	return "/keys/" + url.PathEscape(name) + action, nil
+	return "/keys/" + name + action, nil
 }
 
 // versionPath is the path of an action on a version of a key, or of the version
 // itself. For the newest version the element stays empty, as the REST reference
 // has it: /keys/name/ and /keys/name//wrapkey.
 func (op operation) versionPath(name, version, action string) (string, error) {
-	if version == "." || version == ".." {
-		return "", op.invalid("the key's version is no version but a path: one dot, or two")
+	if err := op.element("the key's version", version); err != nil {
+		return "", err
 	}
-	if why := unseen.Anywhere(version); why != "" {
-		return "", op.invalid("the key's version%s %s", quoted(version), why)
+	return op.keyPath(name, "/"+version+action)
+}
+
+// element is the error for s, given as what, that cannot be an element of a key's
+// path. The rule for names is that of Microsoft's page "About keys, secrets and
+// certificates"; the service's own versions keep to it. A name that keeps to it needs
+// no escaping and reaches no other resource. Other text may be SECRET in the wrong
+// place, which must get into neither the URL nor the log.
+func (op operation) element(what, s string) error {
+	switch why := unseen.Anywhere(s); {
+	case why != "": // the vault's 400 and 404 would show it as if it were right
+		return op.invalid("%s%s %s", what, quoted(s), why)
+	case !elementForm(s):
+		return op.invalid("%s has other characters than a to z, A to Z, 0 to 9 and hyphens, or more than 127 of them", what)
+	case likeSecret(s):
+		return op.invalid("%s begins with a client id and goes on behind it: was SECRET given in its place?", what)
 	}
-	return op.keyPath(name, "/"+url.PathEscape(version)+action)
+	return nil
+}
+
+func elementForm(s string) bool { return len(s) <= 127 && strings.Trim(s, letters+"-") == "" }
+
+// likeSecret reports whether s begins like SECRET: with the 32 hexadecimal digits of
+// a client id, or its GUID, and more directly behind it. A digest, which has digits
+// alone, and a GUID with a hyphen behind it may be names.
+func likeSecret(s string) bool {
+	for _, n := range [...]int{32, 36} {
+		if len(s) > n && uuid.Validate(s[:n]) == nil && s[n] != '-' && strings.Trim(s[n:], "0123456789abcdefABCDEF") != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // quoted is a name or version with what cannot be seen made visible, and a blank
-// before it. It is empty for what is too long to be either, and so may be SECRET in
-// the wrong place.
+// before it. It is empty for what would be no name without that either, and so may be
+// SECRET in the wrong place.
 func quoted(s string) string {
-	if len(s) > 127 || clientID(s) && len(strings.TrimSpace(s)) > 36 {
+	if seen := unseen.Without(s); !elementForm(seen) || clientID(seen) && len(seen) > 36 {
 		return ""
 	}
 	return fmt.Sprintf(" %+q", s)

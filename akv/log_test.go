@@ -186,11 +186,31 @@ func loggedRows() []loggedRow {
 		{
 			why: "what cannot be a name is not shown: it may be a secret in the wrong place",
 			run: func(ctx context.Context, c *akv.Client) error {
-				_, err := c.GetKey(ctx, "..", "canary-secret")
+				_, err := c.GetKey(ctx, "tde", loggedVersion+"canarySecret")
 				return err
 			},
 			want: []string{`{"level":"ERROR","msg":"operation failed","operation":"getKey","code":6,"symbol":"scp_err_InvalidArgument","party":"local",
-				"cause":"the key's name is no name but a path: one dot, or two","duration":0}`},
+				"cause":"the key's version begins with a client id and goes on behind it: was SECRET given in its place?","duration":0}`},
+		},
+		{
+			why: "a secret that is given for a key's name",
+			run: func(ctx context.Context, c *akv.Client) error {
+				_, err := c.WrapKey(ctx, "abc8Q~canary-secret", loggedVersion, akv.RSAOAEP256, []byte("canary-key-bytes"))
+				return err
+			},
+			want: []string{`{"level":"ERROR","msg":"operation failed","operation":"wrapKey","code":6,"symbol":"scp_err_InvalidArgument","party":"local",
+				"cause":"the key's name has other characters than a to z, A to Z, 0 to 9 and hyphens, or more than 127 of them","duration":0}`},
+		},
+		{
+			why: "and one for the versions of a key",
+			run: func(ctx context.Context, c *akv.Client) error {
+				for _, err := range c.KeyVersions(ctx, loggedVersion+"canary8Q~secret") {
+					return err
+				}
+				return nil
+			},
+			want: []string{`{"level":"ERROR","msg":"operation failed","operation":"listKeyVersions","code":6,"symbol":"scp_err_InvalidArgument","party":"local",
+				"cause":"the key's name has other characters than a to z, A to Z, 0 to 9 and hyphens, or more than 127 of them","duration":0}`},
 		},
 		{
 			why: "the caller's own time is over", answers: []func(*http.Request) *http.Response{func(r *http.Request) *http.Response {
