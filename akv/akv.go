@@ -111,8 +111,8 @@ type Options struct {
 	// Logger gets these records. Nil means silence.
 	//   - "operation succeeded", at SuccessLevel, and "operation failed": one for each
 	//     operation, a page of a list being one, and one for each token request.
-	//     A failure is a warning if the same call may succeed later, because its context
-	//     ended or package retry calls the failure temporary; else it is an error.
+	//     A failure is a warning if the same call may succeed later, because it failed by
+	//     the end of a context or package retry calls it temporary; else it is an error.
 	//   - "token not refreshed ahead of its end", a warning.
 	//   - "operation tried again", at debug level: one for each try that is followed by
 	//     another.

@@ -180,7 +180,8 @@ func loggedRows() []loggedRow {
 				loggedToken, `{"level":"INFO","msg":"operation succeeded","operation":"listKeyVersions","key":"tde","code":3000,"symbol":"ErrorSuccess",
 				"party":"vault","host":"contoso.vault.azure.net","status":200,"request":"of-vault","correlation":"id","attempts":3,"duration":0.75}`,
 				`{"level":"ERROR","msg":"operation failed","operation":"listKeyVersions","key":"tde","code":7,"symbol":"scp_err_ProviderError","party":"vault",
-				"host":"contoso.vault.azure.net","cause":"the vault's pages link back to one that has been read: 2 pages with 2 keys came","duration":0.25}`,
+				"host":"contoso.vault.azure.net","status":200,"request":"of-vault","correlation":"id","attempts":1,
+				"cause":"the vault's pages link back to one that has been read: 2 pages with 2 keys came","duration":0.25}`,
 			},
 		},
 		{
@@ -214,6 +215,35 @@ func loggedRows() []loggedRow {
 		},
 		{
 			why: "the caller's own time is over", answers: []func(*http.Request) *http.Response{func(r *http.Request) *http.Response {
+				resp := reply(r, 200, "")
+				body, w := io.Pipe()
+				resp.Body, resp.ContentLength = body, -1
+				context.AfterFunc(r.Context(), func() { _ = w.CloseWithError(r.Context().Err()) })
+				return resp
+			}},
+			run: func(ctx context.Context, c *akv.Client) error {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				time.AfterFunc(time.Second, cancel)
+				_, err := c.BackupKey(ctx, "tde")
+				return err
+			},
+			want: []string{loggedToken, `{"level":"WARN","msg":"operation failed","operation":"backupKey","key":"tde","code":3119,"symbol":"ErrorHttpReadData",
+				"party":"vault","host":"contoso.vault.azure.net","phase":"body","cause":"context canceled","correlation":"id","attempts":3,"duration":1}`},
+		},
+		{
+			why: "it was over before",
+			run: func(ctx context.Context, c *akv.Client) error {
+				ctx, cancel := context.WithCancel(ctx)
+				cancel()
+				_, err := c.BackupKey(ctx, "tde")
+				return err
+			},
+			want: []string{`{"level":"WARN","msg":"operation failed","operation":"backupKey","key":"tde","code":1,"symbol":"scp_err_Failure",
+				"party":"local","host":"contoso.vault.azure.net","cause":"gave up waiting: context canceled","correlation":"id","duration":0}`},
+		},
+		{
+			why: "a final answer, though the caller's own time is over", answers: []func(*http.Request) *http.Response{func(r *http.Request) *http.Response {
 				<-r.Context().Done()
 				return reply(r, 404, "")
 			}},
@@ -223,7 +253,7 @@ func loggedRows() []loggedRow {
 				_, err := c.BackupKey(ctx, "tde")
 				return err
 			},
-			want: []string{loggedToken, `{"level":"WARN","msg":"operation failed","operation":"backupKey","key":"tde","code":3112,
+			want: []string{loggedToken, `{"level":"ERROR","msg":"operation failed","operation":"backupKey","key":"tde","code":3112,
 				"symbol":"ErrorHttpResourceNotFound","party":"vault","host":"contoso.vault.azure.net","status":404,"correlation":"id","attempts":3,"duration":1}`},
 		},
 	}
