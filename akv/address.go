@@ -1,7 +1,6 @@
 package akv
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -9,32 +8,31 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/internal/clouds"
 	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
 // vaultHost is the host of a vault given by name, host or URL, without the
-// default port and in lower case. The rules for names are those of Microsoft's
-// page "About keys, secrets and certificates".
+// default port and in lower case. What is the name that errors have for it. The rules
+// for names are those of Microsoft's page "About keys, secrets and certificates".
 //
 // No error quotes the address: it may hold a password, or be SECRET in the wrong
 // place. That one is told by the 32 digits of its client id, which no vault's
 // host has, so that it is not looked up in DNS either.
-func vaultHost(vault, suffix string) (string, error) {
+func vaultHost(what, vault, suffix string) (string, error) {
 	switch {
 	case vault == "":
-		return "", invalid("the vault's address is empty")
+		return "", invalid("%s is empty", what)
 	case clientID(vault):
-		return "", invalid("the vault's address holds a client id, or another 32 hexadecimal digits, which no vault's host does: was SECRET given in its place?")
+		return "", invalid("%s holds a client id, or another 32 hexadecimal digits, which no vault's host does: was SECRET given in its place?", what)
 	case unseen.Anywhere(vault) != "":
-		return "", invalid("the vault's address %s", unseen.Anywhere(vault))
+		return "", invalid("%s %s", what, unseen.Anywhere(vault))
 	case strings.Contains(vault, "://"):
-		return hostOfURL(vault)
-	case strings.ContainsAny(vault, ".:"):
-		return hostOfURL("https://" + vault)
+		return hostOfURL(what, vault)
+	case !bare(vault):
+		return hostOfURL(what, "https://"+vault)
 	case !vaultName(vault):
-		return "", invalid("the vault is given by neither its name (3 to 24 letters, digits and single hyphens), nor its host, nor its https URL")
+		return "", invalid("%s is neither a vault's name (3 to 24 letters, digits and single hyphens), nor its host, nor its https URL", what)
 	}
 	if suffix = strings.Trim(suffix, "."); suffix == "" {
 		suffix = clouds.Public
@@ -48,19 +46,24 @@ func vaultHost(vault, suffix string) (string, error) {
 	return strings.ToLower(vault + "." + suffix), nil
 }
 
-func hostOfURL(address string) (string, error) {
+// bare reports whether vault is a name, which Options.VaultSuffix completes.
+func bare(vault string) bool { return !strings.ContainsAny(vault, ".:") }
+
+func hostOfURL(what, address string) (string, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
-		return "", invalid("the vault's address is not a URL")
+		return "", invalid("%s is not a URL", what)
 	case u.User != nil:
-		return "", invalid("the vault's address has a user or a password in it")
+		return "", invalid("%s has a user or a password in it", what)
 	case u.Scheme != "https":
-		return "", invalid("the vault's address must begin with https://, not with another scheme")
+		return "", invalid("%s must begin with https://, not with another scheme", what)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return "", invalid("the vault's address goes on behind its host: give the vault's address alone, not a key's")
+		return "", invalid("%s goes on behind its host: give the vault's address alone, not a key's", what)
 	case strings.HasSuffix(u.Host, ":") || net.ParseIP(u.Hostname()) == nil && !hostName(strings.TrimSuffix(u.Hostname(), ".")):
-		return "", invalid("the vault's address has no host, or characters in it that no host name has")
+		return "", invalid("%s has no host, or characters in it that no host name has", what)
+	case clouds.IsDomain(u.Host):
+		return "", invalid("%s is the domain of all vaults: the vault's own name is missing before it", what)
 	}
 	return strings.TrimSuffix(strings.ToLower(u.Host), ":443"), nil
 }
@@ -169,14 +172,22 @@ func idHost(option, suffix string) (string, error) {
 	if option == "" {
 		return "", nil
 	}
-	host, err := vaultHost(option, suffix)
-	if err == nil {
-		err = publicName("Options.IDHost", host)
+	host, err := vaultHost("Options.IDHost", option, suffix)
+	if err != nil {
+		return "", err
 	}
-	if e, ok := errors.AsType[*ekm.Error](err); ok {
-		return "", invalid("Options.IDHost: %w", e.Err)
+	return host, publicName("Options.IDHost", host)
+}
+
+// reachable is the error for a vault that is given by a DNS name behind a private
+// endpoint, or completed to one, and has host by that.
+func reachable(vault, host string) error {
+	public, ok := clouds.PublicName(host)
+	if !ok || !bare(vault) {
+		return publicName("the vault's address", host)
 	}
-	return host, nil
+	_, domain, _ := strings.Cut(public, ".")
+	return invalid("Options.VaultSuffix is a DNS name behind a private endpoint: use %.150s", domain)
 }
 
 // publicName is the error for a host, given as what, that is a DNS name behind a
@@ -187,6 +198,15 @@ func publicName(what, host string) error {
 		return invalid("%s is a DNS name behind a private endpoint: use %.150s", what, public)
 	}
 	return nil
+}
+
+// domainHost is the host by whose domain the vault's resource is told: the one that
+// the vault itself goes by.
+func (c *Client) domainHost() string {
+	if c.idHost != "" {
+		return c.idHost
+	}
+	return c.host
 }
 
 // idHosts are the hosts that a key id may name. The root's dot, which a host may

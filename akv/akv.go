@@ -144,7 +144,8 @@ type Options struct {
 	// "contoso.vault.azure.net". Ids that name neither this host nor the client's
 	// own are refused, by each operation with its code (3412, 3608, 3708), as
 	// callers keep ids and go back to them. Links to the next page of a list that
-	// lead to IDHost are followed on the client's own host. Empty means that ids
+	// lead to IDHost are followed on the client's own host. The vault's own domain, to
+	// which its challenge must keep, is IDHost's. Empty means that ids
 	// name the host, with its port, that NewClient was given; a private endpoint
 	// needs nothing else, as it is reached under the vault's public name.
 	IDHost string
@@ -216,7 +217,9 @@ type Client struct {
 // says what is wrong with which of them and quotes none: each may hold a password, or
 // be a secret in the wrong place. A DNS name behind a private endpoint,
 // "contoso.privatelink.vaultcore.azure.net", is answered with the vault's public one,
-// which leads to the same address; with IDHost it is taken as it is.
+// which leads to the same address. With IDHost, the vault's public name, it is taken
+// as it is, for transports that connect by it: no vault's certificate has a name with
+// privatelink, so our own transport does not connect to one.
 func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -230,14 +233,14 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 		return nil, invalid("Options.APIVersion is no version such as 7.4: at most 24 digits, small letters, dots and hyphens")
 	}
 	var err error
-	if c.host, err = vaultHost(vault, opts.VaultSuffix); err != nil {
+	if c.host, err = vaultHost("the vault's address", vault, opts.VaultSuffix); err != nil {
 		return nil, err
 	}
 	if c.idHost, err = idHost(opts.IDHost, opts.VaultSuffix); err != nil {
 		return nil, err
 	}
 	if c.idHost == "" { // else it is meant
-		if err = publicName("the vault's address", c.host); err != nil {
+		if err = reachable(vault, c.host); err != nil {
 			return nil, err
 		}
 	}
@@ -246,7 +249,7 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 		return nil, invalid("the credential is nil")
 	}
 	c.base = "https://" + c.host
-	if c.preset, err = presetDemand(opts, c.host); err != nil {
+	if c.preset, err = presetDemand(opts, c.domainHost()); err != nil {
 		return nil, err
 	}
 	for _, trusted := range slices.Concat(opts.Trust.Authorities, opts.Trust.Resources) {
