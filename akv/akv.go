@@ -213,7 +213,7 @@ type Client struct {
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
 // Options.Authority, Resource, IDHost, VaultSuffix, APIVersion or Trust none of its
-// kind, cred is nil, Wrap returned nil, or RootCAs and Transport are both given. It
+// kind, cred is nil, Wrap returned nil for one of its calls, or RootCAs and Transport are both given. It
 // says what is wrong with which of them and quotes none: each may hold a password, or
 // be a secret in the wrong place. A DNS name behind a private endpoint,
 // "contoso.privatelink.vaultcore.azure.net", is answered with the vault's public one,
@@ -277,17 +277,27 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 		Transport: wire.Hide(transport), Own: opts.Transport == nil, Gate: c.opts.Gate,
 		Limits: limits, Timeouts: timeouts, UserAgent: agent, Logger: opts.Logger, Success: opts.SuccessLevel,
 	}
-	if !c.wire.Wrap(opts.Wrap) {
-		return nil, invalid("Options.Wrap returned no round tripper")
+	wrap, missing := opts.Wrap, false
+	if wrap != nil {
+		wrap = func(next http.RoundTripper) http.RoundTripper {
+			made := opts.Wrap(next)
+			missing = missing || wire.None(made)
+			return made
+		}
 	}
+	c.wire.Wrap(wrap)
 	if opts.Transport == nil {
 		c.wire.CloseWhenDropped()
 	}
 	c.tokens = aad.NewTokens(cred, &aad.Options{
 		Transport: opts.Transport, Proxy: c.opts.Proxy, Retry: opts.Retry, Timeouts: timeouts,
-		RootCAs: opts.RootCAs, Wrap: opts.Wrap, Logger: opts.Logger, SuccessLevel: opts.SuccessLevel, UserAgent: agent, V1: opts.V1,
+		RootCAs: opts.RootCAs, Wrap: wrap, Logger: opts.Logger, SuccessLevel: opts.SuccessLevel, UserAgent: agent, V1: opts.V1,
 		MaxURL: c.opts.Limits.URL, MaxRequest: c.opts.Limits.Request, MaxReply: c.opts.Limits.Token, Wire: limits,
 	})
+	if missing {
+		c.Close()
+		return nil, invalid("Options.Wrap returned no round tripper in one of its calls")
+	}
 	return c, nil
 }
 
