@@ -40,7 +40,7 @@ func providerEntries() []entry {
 		},
 		{
 			SCPErrInvalidArgument, "scp_err_InvalidArgument", SCPErrInvalidArgument, whyItself,
-			"An argument is unusable: no context, an empty key name, the name \".\" or \"..\", a backup that is empty or too long, a vault address that is none, or a mistake in SECRET that can be told.",
+			"An argument is unusable: no context, a key name or version that is not 1 to 127 letters, digits and hyphens, a backup that is empty or too long, a vault address that is none, or a mistake in SECRET that can be told.",
 			"Correct the argument that the error names. The vault is given as a name, a host such as contoso.vault.azure.net, or its https URL; SECRET is the client id without hyphens directly followed by the secret value.",
 		},
 		{

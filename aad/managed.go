@@ -49,8 +49,8 @@ type ManagedIdentityOptions struct {
 // agent is installed, it means Arc. No proxy is asked for the platform's endpoint, see [Options].
 //
 // The error is 6 (SCPErrInvalidArgument): more than one identity is named, or one at
-// all with Arc; its id has blanks around it, or characters that nobody sees; or the
-// environment is that of a platform which is not supported (Service Fabric, Azure ML,
+// all with Arc; its id has blanks around it (ClientID and ObjectID: or in it), or
+// characters that nobody sees; or the environment is that of a platform which is not supported (Service Fabric, Azure ML,
 // Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
 func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 	m := &managed{}
@@ -59,13 +59,18 @@ func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 		m.options = *opts
 	}
 	named := 0
-	for _, id := range [...]struct{ field, value string }{
-		{"ClientID", m.options.ClientID}, {"ObjectID", m.options.ObjectID}, {"ResourceID", m.options.ResourceID},
+	for _, id := range [...]struct {
+		field, value string
+		unseen       func(string) string
+	}{
+		{"ClientID", m.options.ClientID, unseen.Anywhere},
+		{"ObjectID", m.options.ObjectID, unseen.Anywhere},
+		{"ResourceID", m.options.ResourceID, unseen.Around}, // names of groups in it have other rules
 	} {
 		if id.value != "" {
 			named++
 		}
-		if why := unseen.Around(id.value); why != "" { // groups' names in a resource id have other rules
+		if why := id.unseen(id.value); why != "" {
 			return nil, invalid("ManagedIdentityOptions.%s %s", id.field, why)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -60,10 +61,25 @@ func secretFault(value string) error {
 		return errors.New("the client secret is empty")
 	case why != "":
 		return errors.New("the client secret " + why)
+	case quotes(value) != "":
+		return errors.New("the client secret " + quotes(value))
 	case secretID(value):
 		return errSecretID
 	}
 	return nil
+}
+
+// quotes says what is wrong with a text that has come with its quotes, or returns "".
+// Nobody but a shell takes them away.
+func quotes(s string) string {
+	const typographic = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a"
+	switch {
+	case strings.Trim(s, typographic) != s:
+		return "has typographic quotes around it, as a word processor makes them: take them away"
+	case len(s) > 1 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0]:
+		return "is in quotes: take them away"
+	}
+	return ""
 }
 
 var errSecretID = errors.New("the client secret is a secret's id, not its value: the value is shown only once, when the secret is made")

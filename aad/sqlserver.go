@@ -19,8 +19,8 @@ import (
 // Errors are 2050 if secret is shorter than an id and one character, 2051 if it
 // is longer than 8 KiB, and 6 (SCPErrInvalidArgument) for the mistakes that are
 // usual: hyphens or braces left in the id, an address pasted in place of it, and
-// what [NewClientSecret] refuses of a secret: blanks around it, invisible characters,
-// a secret's id in place of its value. 3800 is NewClientSecret's, for a blank between
+// what [NewClientSecret] refuses of a secret: blanks or quotes around it, invisible
+// characters, a secret's id in place of its value. 3800 is NewClientSecret's, for a blank between
 // the two.
 func ParseSecret(secret string) (Credential, error) {
 	const limit = 8 << 10
@@ -48,6 +48,10 @@ func misread(s string) error {
 	switch why := unseen.Around(s); {
 	case why != "":
 		return errors.New("the credential string " + why)
+	case quotes(s) != "":
+		return errors.New("the credential string " + quotes(s))
+	case len(s) > 32 && quotes(s[32:]) != "":
+		return errors.New("the client secret " + quotes(s[32:]))
 	case strings.Contains(strings.ToLower(s[:min(len(s), 12)]), "://"):
 		return errors.New("the credential string begins with an address: the vault belongs into IDENTITY, here go client id and secret")
 	case hyphens:

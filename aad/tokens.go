@@ -35,8 +35,8 @@ type Options struct {
 	// Wrap makes the round tripper that requests go through on their way to
 	// Transport, or to our own one, whose limits and proxy remain in force. It is
 	// called by NewTokens: once for requests to the authority, once for those to the
-	// platform's endpoint. Where it returns nil, each of them fails with 3107. A nil
-	// Wrap is none.
+	// platform's endpoint. Where it returns nil, or a nil pointer, each of them fails with
+	// 3107. A nil Wrap is none.
 	Wrap func(http.RoundTripper) http.RoundTripper
 	// Logger gets a record of each token that is acquired or not, at SuccessLevel,
 	// slog.LevelWarn or slog.LevelError, with the operation "acquireToken", and one at

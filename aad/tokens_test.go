@@ -380,3 +380,16 @@ func TestTokenIsNotPrinted(t *testing.T) {
 		assert.NotContains(t, printed, fmt.Sprintf("%x", "very-secret"), verb)
 	}
 }
+
+// Without a round tripper there is no way out, and no panic either.
+func TestWrapThatReturnsNothing(t *testing.T) {
+	for name, made := range map[string]http.RoundTripper{"nil": nil, "a nil pointer": (*http.Transport)(nil)} {
+		cred, err := aad.NewClientSecret("id", "secret")
+		require.NoError(t, err)
+		tokens := aad.NewTokens(cred, &aad.Options{Wrap: func(http.RoundTripper) http.RoundTripper { return made }})
+		_, err = tokens.Get(t.Context(), challenge.Challenge{Authority: "https://login.windows.net/t", Resource: "https://vault.azure.net"})
+		tokens.Close()
+		requireCode(t, ekm.ErrorHttpGetResponseCode, err)
+		assert.ErrorContains(t, err, "what was to wrap it returned none", name)
+	}
+}

@@ -45,6 +45,15 @@ func TestSecretsAreCheckedAlike(t *testing.T) {
 		{"UTF-16, as PowerShell's > writes it", "\xff\xfec\x00a\x00n\x00", "UTF-8"},
 		{"a line break behind", value + "\r\n", "blanks or a line break"},
 		{"a no-break space behind", value + "\u00a0", "blanks or a line break"},
+		{"a no-break space inside", "canary\u00a0Value", "no-break space"},
+		{"what a decoder has put for a byte", "canary\ufffdValue", "U+FFFD"},
+		{"in double quotes, as files of variables have it", `"` + value + `"`, "in quotes"},
+		{"in single quotes", `'` + value + `'`, "in quotes"},
+		{"in typographic quotes, as a word processor makes them", "\u201c" + value + "\u201d", "typographic quotes"},
+		{"a quote at one end, as a selection leaves it", value + "\u201d", "typographic quotes"},
+		{"in German ones", "\u201e" + value + "\u201c", "typographic quotes"},
+		{"in French ones", "\u00ab" + value + "\u00bb", "typographic quotes"},
+		{"in single typographic ones", "\u2018" + value + "\u2019", "typographic quotes"},
 		{"the secret's id", "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5", "a secret's id, not its value"},
 		{"the same in upper case", "0F3C5C3E-95C5-4AB1-A3B1-4A1BCBE0D7A5", "a secret's id, not its value"},
 		{"the same in braces", "{0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5}", "a secret's id, not its value"},
@@ -67,6 +76,22 @@ func TestSecretsAreCheckedAlike(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// SECRET may be in quotes itself, and a quote alone may be a secret's own.
+func TestQuotesAroundSecrets(t *testing.T) {
+	const secret = "5eedf00dc11e4d008a11fa4e00000002canary~Value"
+	for _, quotes := range []string{`""`, "''", "\u201c\u201d", "\u2018\u2019"} {
+		open, shut := []rune(quotes)[0], []rune(quotes)[1]
+		_, err := aad.ParseSecret(string(open) + secret + string(shut))
+		requireCode(t, ekm.SCPErrInvalidArgument, err)
+		assert.ErrorContains(t, err, "quotes")
+		assert.NotContains(t, err.Error(), "canary")
+	}
+	for _, secret := range []string{`"`, `'`, `"canary`, `canary"`, `"canary'`, `can"ar"y`, "`canary`", "can\u2019ary", `\"canary"`} {
+		_, err := aad.NewClientSecret("id", secret)
+		assert.NoError(t, err, secret)
 	}
 }
 
@@ -110,7 +135,12 @@ func TestClientIDsAreCheckedAlike(t *testing.T) {
 	}
 	for name, way := range ways {
 		require.NoError(t, way.make(application), name)
-		if !strings.HasPrefix(name, "managed identity") { // a resource id may hold more
+		switch {
+		case name == "managed identity by resource id":
+			assert.NoError(t, way.make("/subscriptions/1/resourceGroups/a b"), "a group's name may hold a blank")
+		case strings.HasPrefix(name, "managed identity"):
+			assert.ErrorContains(t, way.make("client b"), "has a blank in it")
+		default:
 			assert.ErrorContains(t, way.make("client b"), "characters that no client id has")
 		}
 		for id, says := range map[string]string{

@@ -1,38 +1,38 @@
 package akv
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
 
-	"github.com/akv-ekm/ekm"
+	"github.com/google/uuid"
+
 	"github.com/akv-ekm/ekm/internal/clouds"
 	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
 // vaultHost is the host of a vault given by name, host or URL, without the
-// default port and in lower case. The rules for names are those of Microsoft's
-// page "About keys, secrets and certificates".
+// default port and in lower case. What is the name that errors have for it. The rules
+// for names are those of Microsoft's page "About keys, secrets and certificates".
 //
 // No error quotes the address: it may hold a password, or be SECRET in the wrong
 // place. That one is told by the 32 digits of its client id, which no vault's
 // host has, so that it is not looked up in DNS either.
-func vaultHost(vault, suffix string) (string, error) {
+func vaultHost(what, vault, suffix string) (string, error) {
 	switch {
 	case vault == "":
-		return "", invalid("the vault's address is empty")
+		return "", invalid("%s is empty", what)
 	case clientID(vault):
-		return "", invalid("the vault's address holds a client id, or another 32 hexadecimal digits, which no vault's host does: was SECRET given in its place?")
+		return "", invalid("%s holds a client id, or another 32 hexadecimal digits, which no vault's host does: was SECRET given in its place?", what)
 	case unseen.Anywhere(vault) != "":
-		return "", invalid("the vault's address %s", unseen.Anywhere(vault))
+		return "", invalid("%s %s", what, unseen.Anywhere(vault))
 	case strings.Contains(vault, "://"):
-		return hostOfURL(vault)
-	case strings.ContainsAny(vault, ".:"):
-		return hostOfURL("https://" + vault)
+		return hostOfURL(what, vault)
+	case !bare(vault):
+		return hostOfURL(what, "https://"+vault)
 	case !vaultName(vault):
-		return "", invalid("the vault is given by neither its name (3 to 24 letters, digits and single hyphens), nor its host, nor its https URL")
+		return "", invalid("%s is neither a vault's name (3 to 24 letters, digits and single hyphens), nor its host, nor its https URL", what)
 	}
 	if suffix = strings.Trim(suffix, "."); suffix == "" {
 		suffix = clouds.Public
@@ -46,19 +46,24 @@ func vaultHost(vault, suffix string) (string, error) {
 	return strings.ToLower(vault + "." + suffix), nil
 }
 
-func hostOfURL(address string) (string, error) {
+// bare reports whether vault is a name, which Options.VaultSuffix completes.
+func bare(vault string) bool { return !strings.ContainsAny(vault, ".:") }
+
+func hostOfURL(what, address string) (string, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
-		return "", invalid("the vault's address is not a URL")
+		return "", invalid("%s is not a URL", what)
 	case u.User != nil:
-		return "", invalid("the vault's address has a user or a password in it")
+		return "", invalid("%s has a user or a password in it", what)
 	case u.Scheme != "https":
-		return "", invalid("the vault's address must begin with https://, not with another scheme")
+		return "", invalid("%s must begin with https://, not with another scheme", what)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return "", invalid("the vault's address goes on behind its host: give the vault's address alone, not a key's")
+		return "", invalid("%s goes on behind its host: give the vault's address alone, not a key's", what)
 	case strings.HasSuffix(u.Host, ":") || net.ParseIP(u.Hostname()) == nil && !hostName(strings.TrimSuffix(u.Hostname(), ".")):
-		return "", invalid("the vault's address has no host, or characters in it that no host name has")
+		return "", invalid("%s has no host, or characters in it that no host name has", what)
+	case clouds.IsDomain(u.Host):
+		return "", invalid("%s is the domain of all vaults: the vault's own name is missing before it", what)
 	}
 	return strings.TrimSuffix(strings.ToLower(u.Host), ":443"), nil
 }
@@ -100,40 +105,63 @@ func vaultName(s string) bool {
 		!strings.Contains(s, "--") && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-")
 }
 
-// keyPath is the path of an action on a key. The name is escaped, so that it
-// cannot reach another resource. What cannot be seen in a name is refused here: the
-// vault's 400 and 404 would show the name as if it were right.
+// keyPath is the path of an action on a key.
 func (op operation) keyPath(name, action string) (string, error) {
 	if name == "" {
 		return "", op.invalid("the key's name is empty")
 	}
-	if name == "." || name == ".." {
-		return "", op.invalid("the key's name is no name but a path: one dot, or two")
+	if err := op.element("the key's name", name); err != nil {
+		return "", err
 	}
-	if why := unseen.Anywhere(name); why != "" {
-		return "", op.invalid("the key's name%s %s", quoted(name), why)
-	}
-	return "/keys/" + url.PathEscape(name) + action, nil
+	return "/keys/" + name + action, nil
 }
 
 // versionPath is the path of an action on a version of a key, or of the version
 // itself. For the newest version the element stays empty, as the REST reference
 // has it: /keys/name/ and /keys/name//wrapkey.
 func (op operation) versionPath(name, version, action string) (string, error) {
-	if version == "." || version == ".." {
-		return "", op.invalid("the key's version is no version but a path: one dot, or two")
+	if err := op.element("the key's version", version); err != nil {
+		return "", err
 	}
-	if why := unseen.Anywhere(version); why != "" {
-		return "", op.invalid("the key's version%s %s", quoted(version), why)
+	return op.keyPath(name, "/"+version+action)
+}
+
+// element is the error for s, given as what, that cannot be an element of a key's
+// path. The rule for names is that of Microsoft's page "About keys, secrets and
+// certificates"; the service's own versions keep to it. A name that keeps to it needs
+// no escaping and reaches no other resource. Other text may be SECRET in the wrong
+// place, which must get into neither the URL nor the log.
+func (op operation) element(what, s string) error {
+	switch why := unseen.Anywhere(s); {
+	case why != "": // the vault's 400 and 404 would show it as if it were right
+		return op.invalid("%s%s %s", what, quoted(s), why)
+	case !elementForm(s):
+		return op.invalid("%s has other characters than a to z, A to Z, 0 to 9 and hyphens, or more than 127 of them", what)
+	case likeSecret(s):
+		return op.invalid("%s begins with a client id and goes on behind it: was SECRET given in its place?", what)
 	}
-	return op.keyPath(name, "/"+url.PathEscape(version)+action)
+	return nil
+}
+
+func elementForm(s string) bool { return len(s) <= 127 && strings.Trim(s, letters+"-") == "" }
+
+// likeSecret reports whether s begins like SECRET: with the 32 hexadecimal digits of
+// a client id, or its GUID, and more directly behind it. A digest, which has digits
+// alone, and a GUID with a hyphen behind it may be names.
+func likeSecret(s string) bool {
+	for _, n := range [...]int{32, 36} {
+		if len(s) > n && uuid.Validate(s[:n]) == nil && s[n] != '-' && strings.Trim(s[n:], "0123456789abcdefABCDEF") != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // quoted is a name or version with what cannot be seen made visible, and a blank
-// before it. It is empty for what is too long to be either, and so may be SECRET in
-// the wrong place.
+// before it. It is empty for what would be no name without that either, and so may be
+// SECRET in the wrong place.
 func quoted(s string) string {
-	if len(s) > 127 || clientID(s) && len(strings.TrimSpace(s)) > 36 {
+	if seen := unseen.Without(s); !elementForm(seen) || clientID(seen) && len(seen) > 36 {
 		return ""
 	}
 	return fmt.Sprintf(" %+q", s)
@@ -144,14 +172,22 @@ func idHost(option, suffix string) (string, error) {
 	if option == "" {
 		return "", nil
 	}
-	host, err := vaultHost(option, suffix)
-	if err == nil {
-		err = publicName("Options.IDHost", host)
+	host, err := vaultHost("Options.IDHost", option, suffix)
+	if err != nil {
+		return "", err
 	}
-	if e, ok := errors.AsType[*ekm.Error](err); ok {
-		return "", invalid("Options.IDHost: %w", e.Err)
+	return host, publicName("Options.IDHost", host)
+}
+
+// reachable is the error for a vault that is given by a DNS name behind a private
+// endpoint, or completed to one, and has host by that.
+func reachable(vault, host string) error {
+	public, ok := clouds.PublicName(host)
+	if !ok || !bare(vault) {
+		return publicName("the vault's address", host)
 	}
-	return host, nil
+	_, domain, _ := strings.Cut(public, ".")
+	return invalid("Options.VaultSuffix is a DNS name behind a private endpoint: use %.150s", domain)
 }
 
 // publicName is the error for a host, given as what, that is a DNS name behind a
@@ -162,6 +198,15 @@ func publicName(what, host string) error {
 		return invalid("%s is a DNS name behind a private endpoint: use %.150s", what, public)
 	}
 	return nil
+}
+
+// domainHost is the host by whose domain the vault's resource is told: the one that
+// the vault itself goes by.
+func (c *Client) domainHost() string {
+	if c.idHost != "" {
+		return c.idHost
+	}
+	return c.host
 }
 
 // idHosts are the hosts that a key id may name. The root's dot, which a host may

@@ -117,8 +117,8 @@ type Options struct {
 	//     operation, a page of a list being one, and one for each token request. A call
 	//     that fails for want of a token has its own record, with the ids of the token
 	//     request, beside that request's.
-	//     A failure is a warning if the same call may succeed later, because its context
-	//     ended or package retry calls the failure temporary; else it is an error.
+	//     A failure is a warning if the same call may succeed later, because it failed by
+	//     the end of a context or package retry calls it temporary; else it is an error.
 	//   - "token not refreshed ahead of its end", a warning.
 	//   - "operation tried again", at debug level: one for each try that is followed by
 	//     another.
@@ -150,7 +150,8 @@ type Options struct {
 	// "contoso.vault.azure.net". Ids that name neither this host nor the client's
 	// own are refused, by each operation with its code (3412, 3608, 3708), as
 	// callers keep ids and go back to them. Links to the next page of a list that
-	// lead to IDHost are followed on the client's own host. Empty means that ids
+	// lead to IDHost are followed on the client's own host. The vault's own domain, to
+	// which its challenge must keep, is IDHost's. Empty means that ids
 	// name the host, with its port, that NewClient was given; a private endpoint
 	// needs nothing else, as it is reached under the vault's public name.
 	IDHost string
@@ -218,11 +219,13 @@ type Client struct {
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
 // Options.Authority, Resource, IDHost, VaultSuffix, APIVersion or Trust none of its
-// kind, cred is nil, Wrap returned nil, or RootCAs and Transport are both given. It
+// kind, cred is nil, Wrap returned nil for one of its calls, or RootCAs and Transport are both given. It
 // says what is wrong with which of them and quotes none: each may hold a password, or
 // be a secret in the wrong place. A DNS name behind a private endpoint,
 // "contoso.privatelink.vaultcore.azure.net", is answered with the vault's public one,
-// which leads to the same address; with IDHost it is taken as it is.
+// which leads to the same address. With IDHost, the vault's public name, it is taken
+// as it is, for transports that connect by it: no vault's certificate has a name with
+// privatelink, so our own transport does not connect to one.
 func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -236,14 +239,14 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 		return nil, invalid("Options.APIVersion is no version such as 7.4: at most 24 digits, small letters, dots and hyphens")
 	}
 	var err error
-	if c.host, err = vaultHost(vault, opts.VaultSuffix); err != nil {
+	if c.host, err = vaultHost("the vault's address", vault, opts.VaultSuffix); err != nil {
 		return nil, err
 	}
 	if c.idHost, err = idHost(opts.IDHost, opts.VaultSuffix); err != nil {
 		return nil, err
 	}
 	if c.idHost == "" { // else it is meant
-		if err = publicName("the vault's address", c.host); err != nil {
+		if err = reachable(vault, c.host); err != nil {
 			return nil, err
 		}
 	}
@@ -252,7 +255,7 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 		return nil, invalid("the credential is nil")
 	}
 	c.base = "https://" + c.host
-	if c.preset, err = presetDemand(opts, c.host); err != nil {
+	if c.preset, err = presetDemand(opts, c.domainHost()); err != nil {
 		return nil, err
 	}
 	for _, trusted := range slices.Concat(opts.Trust.Authorities, opts.Trust.Resources) {
@@ -280,17 +283,27 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 		Transport: wire.Hide(transport), Own: opts.Transport == nil, Gate: c.opts.Gate,
 		Limits: limits, Timeouts: timeouts, UserAgent: agent, Logger: opts.Logger, Success: opts.SuccessLevel,
 	}
-	if !c.wire.Wrap(opts.Wrap) {
-		return nil, invalid("Options.Wrap returned no round tripper")
+	wrap, missing := opts.Wrap, false
+	if wrap != nil {
+		wrap = func(next http.RoundTripper) http.RoundTripper {
+			made := opts.Wrap(next)
+			missing = missing || wire.None(made)
+			return made
+		}
 	}
+	c.wire.Wrap(wrap)
 	if opts.Transport == nil {
 		c.wire.CloseWhenDropped()
 	}
 	c.tokens = aad.NewTokens(cred, &aad.Options{
 		Transport: opts.Transport, Proxy: c.opts.Proxy, Retry: opts.Retry, Timeouts: timeouts,
-		RootCAs: opts.RootCAs, Wrap: opts.Wrap, Logger: opts.Logger, SuccessLevel: opts.SuccessLevel, UserAgent: agent, V1: opts.V1,
+		RootCAs: opts.RootCAs, Wrap: wrap, Logger: opts.Logger, SuccessLevel: opts.SuccessLevel, UserAgent: agent, V1: opts.V1,
 		MaxURL: c.opts.Limits.URL, MaxRequest: c.opts.Limits.Request, MaxReply: c.opts.Limits.Token, Wire: limits,
 	})
+	if missing {
+		c.Close()
+		return nil, invalid("Options.Wrap returned no round tripper in one of its calls")
+	}
 	return c, nil
 }
 

@@ -149,12 +149,12 @@ func TestKeyIDsAreOfTheKeyAsked(t *testing.T) {
 	}
 }
 
-// A name that the caller gives is not the same as one that Unicode folds to it.
+// A name that Unicode folds to the caller's is not the same one.
 func TestTheKelvinSignIsNoK(t *testing.T) {
 	client := scriptedClient(t, akv.Options{}, func(r *http.Request) *http.Response {
-		return reply(r, 200, `{"key":{"kid":"https://contoso.vault.azure.net/keys/key/1",`+point+`}}`)
+		return reply(r, 200, `{"key":{"kid":"https://contoso.vault.azure.net/keys/\u212aey/1",`+point+`}}`)
 	})
-	_, err := client.GetKey(t.Context(), "\u212aey", "")
+	_, err := client.GetKey(t.Context(), "key", "")
 	assert.ErrorIs(t, err, ekm.ErrorGetKeyByNameExtractKeyUri)
 }
 
@@ -167,7 +167,7 @@ func TestPagesBehindAnotherAddress(t *testing.T) {
 	var asked []string
 	next := fake.Transport()
 	client, err := akv.NewClient("10.0.0.5", secretOf(t, fake), &akv.Options{
-		IDHost: fake.VaultHost(), Trust: challenge.Policy{Resources: []string{"https://vault.azure.net"}},
+		IDHost: fake.VaultHost(),
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			if r.URL.Host == "10.0.0.5" {
 				asked = append(asked, r.URL.RequestURI())
@@ -196,7 +196,10 @@ func TestPagesBehindAnotherAddress(t *testing.T) {
 func TestPrivateEndpointNames(t *testing.T) {
 	cred, err := aad.NewClientSecret("id", "secret")
 	require.NoError(t, err)
-	const use = "a DNS name behind a private endpoint: use contoso.vault.azure.net"
+	const (
+		use    = "a DNS name behind a private endpoint: use contoso.vault.azure.net"
+		suffix = ": Options.VaultSuffix is a DNS name behind a private endpoint: use "
+	)
 	for _, c := range []struct {
 		vault string
 		opts  akv.Options
@@ -206,9 +209,15 @@ func TestPrivateEndpointNames(t *testing.T) {
 		{"contoso.privatelink.vaultcore.azure.net", akv.Options{}, use},
 		{"https://Contoso.PrivateLink.VaultCore.Azure.Net/", akv.Options{}, use},
 		{"contoso.vaultcore.azure.net:443", akv.Options{}, use},
-		{"contoso", akv.Options{VaultSuffix: "vaultcore.azure.net"}, use},
-		{"contoso", akv.Options{VaultSuffix: ".privatelink.vaultcore.azure.net"}, use},
-		{"contoso", akv.Options{IDHost: "contoso.privatelink.vaultcore.azure.net"}, "Options.IDHost is " + use},
+		{"contoso", akv.Options{VaultSuffix: "vaultcore.azure.net"}, suffix + "vault.azure.net"},
+		{"contoso", akv.Options{VaultSuffix: ".privatelink.vaultcore.azure.net"}, suffix + "vault.azure.net"},
+		{"Contoso", akv.Options{VaultSuffix: "privatelink.vault.azure.cn"}, suffix + "vault.azure.cn"},
+		{"contoso", akv.Options{IDHost: "contoso.privatelink.vaultcore.azure.net"}, ": Options.IDHost is " + use},
+		{"contoso.vaultcore.azure.net", akv.Options{VaultSuffix: "vaultcore.azure.net"}, "the vault's address is " + use},
+		{"vaultcore.azure.net", akv.Options{}, "the vault's address is the domain of all vaults"},
+		{"https://privatelink.vaultcore.azure.net/", akv.Options{}, "the vault's own name is missing"},
+		{"vault.azure.net", akv.Options{}, "the vault's own name is missing"},
+		{"contoso", akv.Options{IDHost: "vault.azure.net"}, ": Options.IDHost is the domain of all vaults"},
 		{"contoso.vaultcore.azure.net", akv.Options{Authority: "https://login.windows.net/t", Resource: "https://vault.azure.net"}, use},
 		{"contoso", akv.Options{Authority: "https://login.windows.net/t", Resource: "https://vaultcore.azure.net"}, "Options.Resource is a DNS name behind a private endpoint: use vault.azure.net"},
 		{"contoso.vaultcore.azure.cn", akv.Options{}, "use contoso.vault.azure.cn"},
@@ -217,6 +226,7 @@ func TestPrivateEndpointNames(t *testing.T) {
 
 		{"privatelink.vault.azure.net", akv.Options{}, ""}, // a vault of that name
 		{"contoso.vaultcore.azure.net", akv.Options{IDHost: "contoso"}, ""},
+		{"contoso", akv.Options{VaultSuffix: "privatelink.vaultcore.azure.net", IDHost: "contoso.vault.azure.net"}, ""},
 		{"vault.private.contoso.example", akv.Options{}, ""},
 	} {
 		_, err := akv.NewClient(c.vault, cred, &c.opts)
@@ -230,6 +240,41 @@ func TestPrivateEndpointNames(t *testing.T) {
 		assert.ErrorContains(t, err, c.says)
 		assert.NotContains(t, err.Error(), "trust")
 		assert.ErrorContains(t, sqlErr, c.says)
+	}
+}
+
+// A client that knows by which name the vault goes believes that vault's challenge under
+// any host, and no other vault's.
+func TestTrustIsInIDHostsDomain(t *testing.T) {
+	fake := keyed(t, fakevault.Options{})
+	next := fake.Transport()
+	const private = "contoso.privatelink.vaultcore.azure.net"
+	for _, c := range []struct {
+		vault string
+		opts  akv.Options
+		want  error
+	}{
+		{private, akv.Options{IDHost: fake.VaultHost()}, nil},
+		{"10.0.0.5:8443", akv.Options{IDHost: fake.VaultHost()}, nil},
+		{"10.0.0.5", akv.Options{IDHost: fake.VaultHost(), Authority: "https://login.windows.net/" + fake.Tenant()}, nil},
+		{"10.0.0.5", akv.Options{IDHost: "contoso.vault.azure.cn"}, ekm.ErrorGetAKVResourceUrlStopPosition},
+		{"10.0.0.5", akv.Options{IDHost: "vault.contoso.example"}, ekm.ErrorGetAKVResourceUrlStopPosition},
+		{"10.0.0.5", akv.Options{}, ekm.ErrorGetAKVResourceUrlStopPosition},
+	} {
+		c.opts.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if !toAuthority(r) {
+				r = r.Clone(r.Context())
+				r.URL.Host, r.Host = fake.VaultHost(), fake.VaultHost()
+			}
+			return next.RoundTrip(r)
+		})
+		client, err := akv.NewClient(c.vault, secretOf(t, fake), &c.opts)
+		require.NoError(t, err)
+		key, err := client.GetKey(t.Context(), "tde", "")
+		client.Close()
+		if assert.ErrorIs(t, err, c.want, "%s, %s", c.vault, c.opts.IDHost) && err == nil {
+			assert.Equal(t, fake.VaultHost(), key.Vault)
+		}
 	}
 }
 

@@ -308,11 +308,14 @@ func TestRevisedChallenge(t *testing.T) {
 		})
 		cred, err := aad.NewClientSecret("id", "s3cret~value")
 		require.NoError(t, err)
-		client, err := akv.NewClient("contoso", cred, &akv.Options{Transport: transport})
-		require.NoError(t, err)
-		_, err = client.GetKey(t.Context(), "tde", "")
-		assert.Equal(t, c.want, ekm.CodeOf(err), "%v", err)
-		assert.NotContains(t, hosts, "evil.example")
+		for vault, opts := range map[string]akv.Options{"contoso": {}, "10.0.0.5": {IDHost: "contoso"}} {
+			moved, opts.Transport = false, transport
+			client, err := akv.NewClient(vault, cred, &opts)
+			require.NoError(t, err)
+			_, err = client.GetKey(t.Context(), "tde", "")
+			assert.Equal(t, c.want, ekm.CodeOf(err), "%v", err)
+			assert.NotContains(t, hosts, "evil.example")
+		}
 	}
 }
 

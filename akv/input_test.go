@@ -91,7 +91,7 @@ func unseenNames() map[string]string {
 	return map[string]string{
 		" tde": "blanks or a line break around", "tde ": "blanks or a line break around", "tde\t": "blanks or a line break around",
 		version + "\r\n": "blanks or a line break around", "tde\u00a0": "blanks or a line break around",
-		"my key": "a blank in it", "my\u00a0key": "a blank in it", " ": "blanks or a line break around",
+		"my key": "a blank in it", "my\u00a0key": "no-break space", " ": "blanks or a line break around",
 		"\ufefftde": "invisible", version + "\u200b": "invisible", "td\u00ade": "invisible", "tde\u3164": "invisible",
 		"a\r\nb": "control character", "a\x00b": "control character", "tde\xa0": "UTF-8",
 	}
@@ -150,15 +150,20 @@ func TestArguments(t *testing.T) {
 				}
 				assert.Empty(t, fake.Journal())
 			}
-			// These are the vault's to refuse; what matters is that they reach no other resource.
-			for _, odd := range []string{"a/b", "tde/wrapkey", "../keys", "a?b", "a#b", "tde%2F", "ключ"} {
+			// No key has such a name; none may reach another resource.
+			for _, odd := range []string{"a/b", "tde/wrapkey", "../keys", "a?b", "a#b", "tde%2F", "ключ", "a_b", strings.Repeat("k", 128)} {
 				err := do(t.Context(), odd, "")
-				assert.Contains(t, []ekm.Code{ekm.ErrorHttpResponseCodeClientError, ekm.ErrorHttpResourceNotFound}, ekm.CodeOf(err), "%q: %v", odd, err)
+				assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument, "%q", odd)
+				assert.ErrorContains(t, err, "the key's name has other characters than", odd)
+				assert.NotContains(t, err.Error(), odd)
 			}
-			for _, e := range fake.Journal() {
-				if e.Operation != fakevault.OpToken {
-					assert.NotEqual(t, 200, e.Status, e.Path)
-				}
+			assert.Empty(t, fake.Journal())
+			// These are names, though not of keys that are there.
+			for _, odd := range []string{
+				"-", "0", strings.Repeat("k", 127), "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5", "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5-tde",
+				strings.Repeat("0123456789abcdef", 4), "tde-0f3c5c3e95c54ab1a3b14a1bcbe0d7a5x",
+			} {
+				assert.NotErrorIs(t, do(t.Context(), odd, ""), ekm.SCPErrInvalidArgument, odd)
 			}
 		})
 	}
@@ -181,9 +186,10 @@ func TestArguments(t *testing.T) {
 	}
 	_, err := client.RestoreKey(t.Context(), nil)
 	assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument)
-	_, err = client.GetKey(t.Context(), strings.Repeat("k", 3<<10), "")
+	narrow := clientOf(t, fake, akv.Options{Limits: akv.Limits{Path: 100}})
+	_, err = narrow.GetKey(t.Context(), strings.Repeat("k", 127), "")
 	assert.ErrorIs(t, err, ekm.ErrorGetKeyByNameOutOfMemoryConcatPath)
-	_, err = client.BackupKey(t.Context(), strings.Repeat("k", 3<<10))
+	_, err = narrow.BackupKey(t.Context(), strings.Repeat("k", 127))
 	assert.ErrorIs(t, err, ekm.ErrorBackupKeyOutOfMemoryConcatPath)
 }
 

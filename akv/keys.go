@@ -9,7 +9,6 @@ import (
 	"hash/maphash"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/internal/b64"
@@ -150,12 +149,13 @@ func (l *linked) fault(items int, next string) string {
 	return fmt.Sprintf("%s: %d pages with %d keys came", why, l.pages, l.items)
 }
 
-// unending is the error of a list with a fault; nil if why is empty.
+// unending is the error of a list with a fault, which an answer of the vault's shows;
+// nil if why is empty.
 func (k *call) unending(why string) error {
 	if why == "" {
 		return nil
 	}
-	return &ekm.Error{Code: ekm.SCPErrProviderError, Op: k.name, Party: ekm.Vault, Host: k.client.host, Time: time.Now(), Err: errors.New(why)}
+	return k.explain(k.answered(&ekm.Error{Code: ekm.SCPErrProviderError, Party: ekm.Vault, Err: errors.New(why)}, k.answer))
 }
 
 // page gets one page: the first, or the one that next links to, verbatim but for

@@ -180,20 +180,70 @@ func loggedRows() []loggedRow {
 				loggedToken, `{"level":"INFO","msg":"operation succeeded","operation":"listKeyVersions","key":"tde","code":3000,"symbol":"ErrorSuccess",
 				"party":"vault","host":"contoso.vault.azure.net","status":200,"request":"of-vault","correlation":"id","attempts":3,"duration":0.75}`,
 				`{"level":"ERROR","msg":"operation failed","operation":"listKeyVersions","key":"tde","code":7,"symbol":"scp_err_ProviderError","party":"vault",
-				"host":"contoso.vault.azure.net","cause":"the vault's pages link back to one that has been read: 2 pages with 2 keys came","duration":0.25}`,
+				"host":"contoso.vault.azure.net","status":200,"request":"of-vault","correlation":"id","attempts":1,
+				"cause":"the vault's pages link back to one that has been read: 2 pages with 2 keys came","duration":0.25}`,
 			},
 		},
 		{
 			why: "what cannot be a name is not shown: it may be a secret in the wrong place",
 			run: func(ctx context.Context, c *akv.Client) error {
-				_, err := c.GetKey(ctx, "..", "canary-secret")
+				_, err := c.GetKey(ctx, "tde", loggedVersion+"canarySecret")
 				return err
 			},
 			want: []string{`{"level":"ERROR","msg":"operation failed","operation":"getKey","code":6,"symbol":"scp_err_InvalidArgument","party":"local",
-				"cause":"the key's name is no name but a path: one dot, or two","duration":0}`},
+				"cause":"the key's version begins with a client id and goes on behind it: was SECRET given in its place?","duration":0}`},
+		},
+		{
+			why: "a secret that is given for a key's name",
+			run: func(ctx context.Context, c *akv.Client) error {
+				_, err := c.WrapKey(ctx, "abc8Q~canary-secret", loggedVersion, akv.RSAOAEP256, []byte("canary-key-bytes"))
+				return err
+			},
+			want: []string{`{"level":"ERROR","msg":"operation failed","operation":"wrapKey","code":6,"symbol":"scp_err_InvalidArgument","party":"local",
+				"cause":"the key's name has other characters than a to z, A to Z, 0 to 9 and hyphens, or more than 127 of them","duration":0}`},
+		},
+		{
+			why: "and one for the versions of a key",
+			run: func(ctx context.Context, c *akv.Client) error {
+				for _, err := range c.KeyVersions(ctx, loggedVersion+"canary8Q~secret") {
+					return err
+				}
+				return nil
+			},
+			want: []string{`{"level":"ERROR","msg":"operation failed","operation":"listKeyVersions","code":6,"symbol":"scp_err_InvalidArgument","party":"local",
+				"cause":"the key's name has other characters than a to z, A to Z, 0 to 9 and hyphens, or more than 127 of them","duration":0}`},
 		},
 		{
 			why: "the caller's own time is over", answers: []func(*http.Request) *http.Response{func(r *http.Request) *http.Response {
+				resp := reply(r, 200, "")
+				body, w := io.Pipe()
+				resp.Body, resp.ContentLength = body, -1
+				context.AfterFunc(r.Context(), func() { _ = w.CloseWithError(r.Context().Err()) })
+				return resp
+			}},
+			run: func(ctx context.Context, c *akv.Client) error {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				time.AfterFunc(time.Second, cancel)
+				_, err := c.BackupKey(ctx, "tde")
+				return err
+			},
+			want: []string{loggedToken, `{"level":"WARN","msg":"operation failed","operation":"backupKey","key":"tde","code":3119,"symbol":"ErrorHttpReadData",
+				"party":"vault","host":"contoso.vault.azure.net","phase":"body","cause":"context canceled","correlation":"id","attempts":3,"duration":1}`},
+		},
+		{
+			why: "it was over before",
+			run: func(ctx context.Context, c *akv.Client) error {
+				ctx, cancel := context.WithCancel(ctx)
+				cancel()
+				_, err := c.BackupKey(ctx, "tde")
+				return err
+			},
+			want: []string{`{"level":"WARN","msg":"operation failed","operation":"backupKey","key":"tde","code":1,"symbol":"scp_err_Failure",
+				"party":"local","host":"contoso.vault.azure.net","cause":"gave up waiting: context canceled","correlation":"id","duration":0}`},
+		},
+		{
+			why: "a final answer, though the caller's own time is over", answers: []func(*http.Request) *http.Response{func(r *http.Request) *http.Response {
 				<-r.Context().Done()
 				return reply(r, 404, "")
 			}},
@@ -203,7 +253,7 @@ func loggedRows() []loggedRow {
 				_, err := c.BackupKey(ctx, "tde")
 				return err
 			},
-			want: []string{loggedToken, `{"level":"WARN","msg":"operation failed","operation":"backupKey","key":"tde","code":3112,
+			want: []string{loggedToken, `{"level":"ERROR","msg":"operation failed","operation":"backupKey","key":"tde","code":3112,
 				"symbol":"ErrorHttpResourceNotFound","party":"vault","host":"contoso.vault.azure.net","status":404,"correlation":"id","attempts":3,"duration":1}`},
 		},
 	}

@@ -38,6 +38,17 @@ func TestArgumentsAreNotQuoted(t *testing.T) {
 			return err
 		}
 	}
+	key := func(name, version string) func() error {
+		return func() error {
+			c, err := akv.NewClient("contoso", good, &akv.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				t.Errorf("asked %s", r.URL)
+				return reply(r, 404, ""), nil
+			})})
+			require.NoError(t, err)
+			_, err = c.GetKey(t.Context(), name, version)
+			return err
+		}
+	}
 	sql := func(name, identity, secret string) func() error {
 		return func() error {
 			_, err := akv.NewSQLClient(name, identity, secret, nil)
@@ -60,7 +71,7 @@ func TestArgumentsAreNotQuoted(t *testing.T) {
 		"a zero-width space in a host":             {client(canary+"\u200b.vault.azure.net", akv.Options{}), "vault's address has an invisible character"},
 		"a no-break space":                         {client(canary+"\u00a0", akv.Options{}), "vault's address has blanks"},
 		"NUL":                                      {client(canary+"\x00", akv.Options{}), "vault's address has a control character"},
-		"a bare secret":                            {client(canary+"~with-a-tilde_and_more", akv.Options{}), "neither its name"},
+		"a bare secret":                            {client(canary+"~with-a-tilde_and_more", akv.Options{}), "neither a vault's name"},
 		"a bare secret with a dot":                 {client(canary+"~with.a-dot", akv.Options{}), "no host name has"},
 		"a label that is too long":                 {client(canary+strings.Repeat("x", 60)+".example", akv.Options{}), "no host name has"},
 		"SECRET":                                   {client(digits+canary, akv.Options{}), "client id"},
@@ -72,30 +83,36 @@ func TestArgumentsAreNotQuoted(t *testing.T) {
 		"SECRET as the credential's name": {sql(digits+canary+".x", "Managed Identity", ""), "client id"},
 		"SECRET with a managed identity":  {sql("contoso", "Managed Identity", digits+canary), "no SECRET"},
 
-		"VaultSuffix":                {client("contoso", akv.Options{VaultSuffix: canary + "~x.net"}), "VaultSuffix"},
-		"VaultSuffix that is SECRET": {client("contoso", akv.Options{VaultSuffix: digits + canary + ".x"}), "VaultSuffix"},
-		"VaultSuffix with a blank":   {client("contoso", akv.Options{VaultSuffix: canary + ".net "}), "Options.VaultSuffix has blanks"},
-		"IDHost with a blank":        {client("contoso", akv.Options{IDHost: canary + " "}), "Options.IDHost: the vault's address has blanks"},
-		"Authority with a blank":     {client("contoso", akv.Options{Authority: "https://login.windows.net/" + canary + " "}), "Options.Authority has blanks"},
-		"Authority with a mark":      {client("contoso", akv.Options{Authority: "https://login.windows.net/" + canary + "\u200b"}), "Options.Authority has an invisible"},
-		"Resource with a blank":      {client("contoso", akv.Options{Authority: "https://login.windows.net/t", Resource: "https://vault.azure.net " + canary}), "Options.Resource has a blank"},
-		"Trust with a blank":         {client("contoso", akv.Options{Trust: challenge.Policy{Authorities: []string{"login.example", canary + " "}}}), "Options.Trust's authorities and resources has blanks"},
-		"Trust with a mark":          {client("contoso", akv.Options{Trust: challenge.Policy{Resources: []string{"https://" + canary + "\u200b"}}}), "Options.Trust's authorities and resources has an invisible"},
-		"SECRET as a key's name": {func() error {
-			c, err := akv.NewClient("contoso", good, nil)
-			require.NoError(t, err)
-			_, err = c.GetKey(t.Context(), " "+digits+canary+"~more", "")
-			return err
-		}, "the key's name has blanks"},
-		"SECRET as a key's version": {func() error {
-			c, err := akv.NewClient("contoso", good, nil)
-			require.NoError(t, err)
-			_, err = c.GetKey(t.Context(), "tde", digits+canary+"~more\n")
-			return err
-		}, "the key's version has blanks"},
-		"IDHost":                {client("contoso", akv.Options{IDHost: "https://user:" + canary + "@contoso.vault.azure.net"}), "Options.IDHost"},
-		"IDHost that is SECRET": {client("contoso", akv.Options{IDHost: digits + canary + ".x"}), "Options.IDHost"},
-		"APIVersion":            {client("contoso", akv.Options{APIVersion: canary + "&x"}), "APIVersion"},
+		"VaultSuffix":                                  {client("contoso", akv.Options{VaultSuffix: canary + "~x.net"}), "VaultSuffix"},
+		"VaultSuffix that is SECRET":                   {client("contoso", akv.Options{VaultSuffix: digits + canary + ".x"}), "VaultSuffix"},
+		"VaultSuffix with a blank":                     {client("contoso", akv.Options{VaultSuffix: canary + ".net "}), "Options.VaultSuffix has blanks"},
+		"IDHost with a blank":                          {client("contoso", akv.Options{IDHost: canary + " "}), "Options.IDHost has blanks"},
+		"Authority with a blank":                       {client("contoso", akv.Options{Authority: "https://login.windows.net/" + canary + " "}), "Options.Authority has blanks"},
+		"Authority with a mark":                        {client("contoso", akv.Options{Authority: "https://login.windows.net/" + canary + "\u200b"}), "Options.Authority has an invisible"},
+		"Resource with a blank":                        {client("contoso", akv.Options{Authority: "https://login.windows.net/t", Resource: "https://vault.azure.net " + canary}), "Options.Resource has a blank"},
+		"Trust with a blank":                           {client("contoso", akv.Options{Trust: challenge.Policy{Authorities: []string{"login.example", canary + " "}}}), "Options.Trust's authorities and resources has blanks"},
+		"Trust with a mark":                            {client("contoso", akv.Options{Trust: challenge.Policy{Resources: []string{"https://" + canary + "\u200b"}}}), "Options.Trust's authorities and resources has an invisible"},
+		"SECRET as a key's name":                       {key(digits+canary+"~more", ""), "the key's name has other characters than"},
+		"SECRET of letters and digits alone":           {key(digits+canary, ""), "the key's name begins with a client id"},
+		"the same with hyphens in the client id":       {key(guid+canary, ""), "the key's name begins with a client id"},
+		"the same in upper case":                       {key(strings.ToUpper(digits)+canary, ""), "the key's name begins with a client id"},
+		"a bare secret as a key's name":                {key("abc8Q~"+canary, ""), "the key's name has other characters than"},
+		"a secret and a line break":                    {key("abc8Q~"+canary+"\n", ""), "the key's name has blanks"},
+		"a secret and a zero-width space":              {key("\u200babc8Q~"+canary, ""), "the key's name has an invisible character"},
+		"a secret's letters in two parts":              {key(canary+"\u00a0.x", ""), "the key's name has a no-break space"},
+		"SECRET with a blank before it":                {key(" "+digits+canary+"~more", ""), "the key's name has blanks"},
+		"SECRET of letters with a blank":               {key(" "+digits+canary, ""), "the key's name has blanks"},
+		"SECRET as a key's version":                    {key("tde", digits+canary+"~more"), "the key's version has other characters than"},
+		"SECRET of letters as a version":               {key("tde", digits+canary), "the key's version begins with a client id"},
+		"a bare secret as a version":                   {key("tde", "abc8Q~"+canary), "the key's version has other characters than"},
+		"SECRET as a version, and a line break":        {key("tde", digits+canary+"~more\n"), "the key's version has blanks"},
+		"a bare secret as a version, and a blank":      {key("tde", "abc8Q~"+canary+" "), "the key's version has blanks"},
+		"a key's id as its name":                       {key("https://contoso.vault.azure.net/keys/"+canary, ""), "the key's name has other characters than"},
+		"a name of 128 letters":                        {key(canary+strings.Repeat("k", 120), ""), "more than 127"},
+		"a version of 128 letters":                     {key("tde", canary+strings.Repeat("k", 120)), "more than 127"},
+		"IDHost":                                       {client("contoso", akv.Options{IDHost: "https://user:" + canary + "@contoso.vault.azure.net"}), "Options.IDHost has a user or a password"},
+		"IDHost that is SECRET":                        {client("contoso", akv.Options{IDHost: digits + canary + ".x"}), "Options.IDHost holds a client id"},
+		"APIVersion":                                   {client("contoso", akv.Options{APIVersion: canary + "&x"}), "APIVersion"},
 		"APIVersion of small letters and digits alone": {client("contoso", akv.Options{APIVersion: digits + canary}), "APIVersion"},
 		"Authority with a password":                    {client("contoso", akv.Options{Authority: "https://user:" + canary + "@login.windows.net/t"}), "Options.Authority"},
 		"Authority that is no URL":                     {client("contoso", akv.Options{Authority: "https://login.windows.net/%zz" + canary}), "Options.Authority"},

@@ -276,6 +276,13 @@ func (r *recorded) header() http.Header {
 func replayCall(t *testing.T, r, unauthorized *recorded) {
 	s := newScript(t, r, unauthorized, r)
 	client := s.client()
+	if strings.ContainsAny(r.at(1), "!@#$%") { // the service's own tests ask for it, the client does not
+		_, err := client.BackupKey(t.Context(), r.at(1))
+		assert.ErrorIs(t, err, ekm.SCPErrInvalidArgument)
+		assert.Empty(t, s.sent)
+		replayError(t, r, unauthorized)
+		return
+	}
 	switch r.operation() {
 	case "getKey":
 		key, err := client.GetKey(t.Context(), r.at(1), r.at(2))

@@ -269,7 +269,7 @@ func (c *Client) believe(demand challenge.Challenge) error {
 	if b := c.believed.Load(); b != nil && *b == demand {
 		return nil
 	}
-	if err := c.opts.Trust.Check(demand, c.host); err != nil {
+	if err := c.opts.Trust.Check(demand, c.domainHost()); err != nil {
 		return err
 	}
 	checked := demand // of its own, so that the usual case allocates nothing
@@ -295,7 +295,7 @@ func (c *Client) revised(old challenge.Challenge, resp *wire.Response) (challeng
 	case err != nil:
 		return old, err
 	}
-	if err := c.opts.Trust.Check(demand, c.host); err != nil {
+	if err := c.opts.Trust.Check(demand, c.domainHost()); err != nil {
 		return old, err
 	}
 	c.tokens.Learn(c.host, demand)

@@ -168,37 +168,41 @@ func TestWrap(t *testing.T) {
 }
 
 func TestWrapOfAGivenTransport(t *testing.T) {
+	const vault, authority, platform = 1, 2, 3 // the calls in their order
+	nothing := func(http.RoundTripper) http.RoundTripper { return nil }
 	for name, c := range map[string]struct {
 		wrap func(http.RoundTripper) http.RoundTripper
-		made error // NewClient's
-		used error // GetKey's
+		want error
 	}{
-		"none":      {nil, nil, nil},
-		"itself":    {func(next http.RoundTripper) http.RoundTripper { return next }, nil, nil},
-		"nothing":   {func(http.RoundTripper) http.RoundTripper { return nil }, ekm.SCPErrInvalidArgument, nil},
-		"only once": {onlyOnce(), nil, ekm.ErrorHttpGetResponseCode}, // the authority's request has no way out
+		"none":                       {nil, nil},
+		"itself":                     {func(next http.RoundTripper) http.RoundTripper { return next }, nil},
+		"nothing":                    {nothing, ekm.SCPErrInvalidArgument},
+		"nothing for the vault":      {inCall(vault, nothing), ekm.SCPErrInvalidArgument},
+		"nothing for the authority":  {inCall(authority, nothing), ekm.SCPErrInvalidArgument},
+		"nothing for the platform":   {inCall(platform, nothing), ekm.SCPErrInvalidArgument},
+		"a nil pointer of some type": {inCall(authority, func(http.RoundTripper) http.RoundTripper { return (*tracer)(nil) }), ekm.SCPErrInvalidArgument},
+		"a nil function":             {inCall(platform, func(http.RoundTripper) http.RoundTripper { return roundTripper(nil) }), ekm.SCPErrInvalidArgument},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, err := akv.NewClient("contoso", mustSecret(t), &akv.Options{Transport: newWorld(), Wrap: c.wrap})
-			assert.ErrorIs(t, err, c.made)
-			if c.made != nil {
+			require.ErrorIs(t, err, c.want)
+			if c.want != nil {
+				assert.ErrorContains(t, err, "Options.Wrap")
 				assert.Nil(t, client)
 				return
 			}
 			_, err = client.GetKey(t.Context(), "tde", "")
-			assert.ErrorIs(t, err, c.used)
-			if e, ok := errors.AsType[*ekm.Error](err); ok {
-				assert.Equal(t, ekm.Local, e.Party)
-			}
+			assert.NoError(t, err)
 		})
 	}
 }
 
-func onlyOnce() func(http.RoundTripper) http.RoundTripper {
+// inCall is a Wrap of which the nth call is wrap's, while the others change nothing.
+func inCall(nth int, wrap func(http.RoundTripper) http.RoundTripper) func(http.RoundTripper) http.RoundTripper {
 	n := 0
 	return func(next http.RoundTripper) http.RoundTripper {
-		if n++; n > 1 {
-			return nil
+		if n++; n == nth {
+			return wrap(next)
 		}
 		return next
 	}

@@ -91,6 +91,19 @@ func IsLogin(host string) bool {
 	return false
 }
 
+// IsDomain reports whether host is the domain of vaults itself, by either name, and so
+// the host of none of them.
+func IsDomain(host string) bool {
+	u := url.URL{Host: strings.ToLower(host)}
+	name := strings.TrimSuffix(u.Hostname(), ".")
+	for _, r := range Table() {
+		if r.Kind != Login && name == r.Name || r.Kind == Private && name == "privatelink."+r.Name {
+			return true
+		}
+	}
+	return false
+}
+
 // PublicName is the name of a vault that a private endpoint's DNS name stands for:
 // "contoso.vault.azure.net" of "contoso.vaultcore.azure.net" and of
 // "contoso.privatelink.vaultcore.azure.net". A domain alone it turns likewise. It

@@ -48,6 +48,20 @@ func TestIsLogin(t *testing.T) {
 	}
 }
 
+func TestIsDomain(t *testing.T) {
+	for _, host := range []string{
+		"vault.azure.net", "Vault.Azure.Net.", "vault.azure.net:443", "managedhsm.azure.net", "vault.sovcloud-api.fr",
+		"vaultcore.azure.net", "privatelink.vaultcore.azure.net", "privatelink.vaultcore.usgovcloudapi.net",
+	} {
+		assert.True(t, clouds.IsDomain(host), host)
+		assert.False(t, clouds.IsDomain("x"+host), host)
+		assert.False(t, clouds.IsDomain("contoso."+host), host)
+	}
+	for _, host := range []string{"", "azure.net", "login.windows.net", "privatelink.vault.azure.net", "vault.contoso.example"} {
+		assert.False(t, clouds.IsDomain(host), host)
+	}
+}
+
 func TestPublicName(t *testing.T) {
 	for host, public := range map[string]string{
 		"contoso.vaultcore.azure.net":                          "contoso.vault.azure.net",

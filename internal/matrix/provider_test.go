@@ -45,6 +45,13 @@ func providerScenarios() []scenario {
 			return err
 		}),
 		{
+			code: ekm.SCPErrInvalidArgument, how: "a key name that no key can have", op: "getKey", party: ekm.Local, says: "other characters than",
+			run: func(s *scene) error {
+				_, err := s.client(nil).GetKey(s.Context(), "no/such/name", "")
+				return err
+			},
+		},
+		{
 			code: ekm.SCPErrInvalidArgument, how: "a vault that is no address", party: ekm.Local, says: "vault",
 			run: func(s *scene) error {
 				_, err := akv.NewClient("contoso vault", s.credential(), nil)
@@ -63,7 +70,7 @@ func providerScenarios() []scenario {
 			cause: context.DeadlineExceeded, run: (*scene).leavingEarly,
 		},
 		{
-			code: ekm.SCPErrProviderError, how: "a list whose page links to itself", op: "listKeys", party: ekm.Vault, says: "link back",
+			code: ekm.SCPErrProviderError, how: "a list whose page links to itself", op: "listKeys", party: ekm.Vault, status: 200, says: "link back",
 			run: func(s *scene) error {
 				return s.followLink("https://fakevault.vault.azure.net/keys?$skiptoken=again")
 			},

@@ -98,7 +98,8 @@ func refusalScenarios() []scenario {
 				return s.get(nil)
 			},
 		},
-		vault(ekm.ErrorHttpResponseCodeClientError, 400, "BadParameter", "a key name that no key can have", named("no/such/name")),
+		vault(ekm.ErrorHttpResponseCodeClientError, 400, "BadParameter", "a vault that does not take a request's parameter",
+			answering(400, `{"error":{"code":"BadParameter","message":"No."}}`)),
 		{
 			code: ekm.ErrorHttpResponseCodeClientError, how: "wrapped bytes that the key has not wrapped",
 			op: "unwrapKey", party: ekm.Vault, status: 400, service: "BadParameter", run: func(s *scene) error { return s.unwrap(nil) },

@@ -9,19 +9,23 @@ import (
 	"unicode/utf8"
 )
 
-// Around says what is wrong with a text that may hold blanks inside, such as a
+// Around says what is wrong with a text that may hold ASCII's blank inside, such as a
 // secret, or returns "". The answer goes on after the text's name: "has blanks or a
 // line break around it". It holds no part of s.
 func Around(s string) string {
 	switch {
 	case !utf8.ValidString(s):
 		return "is not text in UTF-8: was the file that it comes from saved in another encoding?"
+	case strings.ContainsRune(s, utf8.RuneError):
+		return "has U+FFFD in it, which stands for what was not UTF-8: was the file that it comes from saved in another encoding?"
 	case strings.ContainsFunc(s, invisible):
 		return "has an invisible character in it, as copying from a web page or a document leaves it: type it anew"
 	case strings.TrimSpace(s) != s:
 		return "has blanks or a line break around it: take them away"
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return "has a control character in it, such as NUL, a tab or a line break: take it away"
+	case strings.ContainsFunc(s, oddBlank):
+		return "has a no-break space in it, or another blank that is not the usual one, as copying from a web page or a document leaves it: type it anew"
 	}
 	return ""
 }
@@ -36,6 +40,18 @@ func Anywhere(s string) string {
 	}
 	return ""
 }
+
+// Without returns s without the characters that [Anywhere] finds.
+func Without(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || invisible(r) || unicode.IsSpace(r) || unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+func oddBlank(r rune) bool { return r != ' ' && unicode.IsSpace(r) }
 
 // invisible reports a character that takes no place, or shows as an empty one and is
 // no blank: those of the Unicode property Default_Ignorable_Code_Point, the other

@@ -11,14 +11,16 @@ import (
 func TestUnseen(t *testing.T) {
 	const (
 		encoding, invisible, around = "UTF-8", "invisible character", "blanks or a line break around it"
-		control, inside             = "control character", "a blank in it"
+		control, inside, odd        = "control character", "a blank in it", "no-break space"
 	)
 	for _, c := range []struct{ why, text, around, anywhere string }{
 		{"nothing", "", "", ""},
 		{"all of ASCII that is seen", "!\"#$%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~", "", ""},
 		{"letters of other languages", "ключ-Schlüssel-鍵", "", ""},
 		{"a blank inside, which a secret may have", "a b", "", inside},
-		{"a no-break space inside", "a\u00a0b", "", inside},
+		{"a no-break space inside, which looks like a blank", "a\u00a0b", odd, odd},
+		{"a narrow no-break space inside", "a\u202fb", odd, odd},
+		{"an em space inside", "a\u2003b", odd, odd},
 
 		{"a blank before", " a", around, around},
 		{"a line break behind", "a\n", around, around},
@@ -47,6 +49,7 @@ func TestUnseen(t *testing.T) {
 
 		{"UTF-16 with its byte order mark", "\xff\xfea\x00", encoding, encoding},
 		{"Latin-1", "Schl\xfcssel", encoding, encoding},
+		{"what a decoder has put for a byte of Latin-1", "Schl\ufffdssel", "U+FFFD", "U+FFFD"},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			for _, x := range []struct{ got, want string }{{unseen.Around(c.text), c.around}, {unseen.Anywhere(c.text), c.anywhere}} {
@@ -57,5 +60,15 @@ func TestUnseen(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestWithout(t *testing.T) {
+	for s, want := range map[string]string{
+		"": "", "a-Z0~": "a-Z0~", "ключ": "ключ",
+		" a\u00a0\u2003b\r\n\x00\u200b\ufeff\u2800\u3164\ufffd\xff": "ab",
+	} {
+		assert.Equal(t, want, unseen.Without(s), "%+q", s)
+		assert.Empty(t, unseen.Anywhere(unseen.Without(s)), "%+q", s)
 	}
 }

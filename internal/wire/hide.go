@@ -1,6 +1,9 @@
 package wire
 
-import "net/http"
+import (
+	"net/http"
+	"reflect"
+)
 
 // Hide returns t as a [Client]'s Transport, out of reach of what prints or dumps
 // the Client: a transport's connections hold tokens, and the proxy's user and
@@ -24,15 +27,24 @@ func (c *Client) transport() http.RoundTripper {
 }
 
 // Wrap has requests go through what wrap makes of Transport. It changes neither whose
-// connections are closed nor whose proxy is asked. A nil wrap changes nothing. Wrap
-// reports false if wrap returned nil; each exchange then fails.
-func (c *Client) Wrap(wrap func(http.RoundTripper) http.RoundTripper) bool {
+// connections are closed nor whose proxy is asked. A nil wrap changes nothing. If wrap
+// returns [None], each exchange fails.
+func (c *Client) Wrap(wrap func(http.RoundTripper) http.RoundTripper) {
 	if wrap == nil {
-		return true
+		return
 	}
 	wrapped := wrap(Hide(c.transport())) // whoever prints what it holds shows no token either
+	if None(wrapped) {
+		wrapped = nil
+	}
 	c.Wrapped = Hide(wrapped)
-	return wrapped != nil
+}
+
+// None reports whether t is nil or a nil pointer or function of some type, which
+// would panic with the first request.
+func None(t http.RoundTripper) bool {
+	v := reflect.ValueOf(t)
+	return t == nil || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
 
 // way is the round tripper that requests are given to, or nil.

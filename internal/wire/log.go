@@ -27,16 +27,16 @@ type Outcome struct {
 // Wants reports whether the record of an operation that ended with err would be
 // written, so that nothing needs to be gathered for one that would not.
 func (c *Client) Wants(ctx context.Context, err error) bool {
-	return c.Logger != nil && c.Logger.Enabled(ctx, c.level(ctx, err))
+	return c.Logger != nil && c.Logger.Enabled(ctx, c.level(err))
 }
 
 // level is that of a record: a warning where the same call may succeed later, be it
-// because the caller's context ended.
-func (c *Client) level(ctx context.Context, err error) slog.Level {
+// because a context ended it. A final answer is an error however late it came.
+func (c *Client) level(err error) slog.Level {
 	switch {
 	case err == nil:
 		return c.Success
-	case ctx != nil && ctx.Err() != nil || retry.Temporary(err):
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || retry.Temporary(err):
 		return slog.LevelWarn
 	default:
 		return slog.LevelError
@@ -48,7 +48,7 @@ func (c *Client) Tell(ctx context.Context, o Outcome) {
 	if c.Logger == nil {
 		return
 	}
-	level, message := c.level(ctx, o.Err), "operation succeeded"
+	level, message := c.level(o.Err), "operation succeeded"
 	switch {
 	case o.Err != nil && o.Ahead:
 		level, message = slog.LevelWarn, "token not refreshed ahead of its end"
