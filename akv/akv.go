@@ -150,10 +150,10 @@ type Options struct {
 	// "contoso.vault.azure.net". Ids that name neither this host nor the client's
 	// own are refused, by each operation with its code (3412, 3608, 3708), as
 	// callers keep ids and go back to them. Links to the next page of a list that
-	// lead to IDHost are followed on the client's own host. The vault's own domain, to
-	// which its challenge must keep, is IDHost's. Empty means that ids
-	// name the host, with its port, that NewClient was given; a private endpoint
-	// needs nothing else, as it is reached under the vault's public name.
+	// lead to IDHost are followed on the client's own host. The challenge must keep to
+	// IDHost's domain. Empty means that ids name the host, with its port, that NewClient
+	// was given; a private endpoint needs nothing else, as it is reached under the
+	// vault's public name.
 	IDHost string
 
 	// Authority, an https URL with the tenant, and Resource say beforehand what
@@ -219,13 +219,15 @@ type Client struct {
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
 // Options.Authority, Resource, IDHost, VaultSuffix, APIVersion or Trust none of its
-// kind, cred is nil, Wrap returned nil for one of its calls, or RootCAs and Transport are both given. It
-// says what is wrong with which of them and quotes none: each may hold a password, or
-// be a secret in the wrong place. A DNS name behind a private endpoint,
-// "contoso.privatelink.vaultcore.azure.net", is answered with the vault's public one,
-// which leads to the same address. With IDHost, the vault's public name, it is taken
-// as it is, for transports that connect by it: no vault's certificate has a name with
-// privatelink, so our own transport does not connect to one.
+// kind; cred is nil; Wrap returned nil for one of its calls; RootCAs and Transport are
+// both given. The error names what is wrong and quotes no argument, as each may hold a
+// password or be a secret in the wrong place.
+//
+// A DNS name behind a private endpoint, "contoso.privatelink.vaultcore.azure.net", is
+// such an error too. It names the vault's public name, which leads to the same address.
+// With IDHost, the vault's public name, NewClient takes the DNS name as it is. That is
+// of use with a Transport of one's own: no vault's certificate has a name with
+// privatelink.
 func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
