@@ -86,7 +86,7 @@ func (t Token) GobEncode() ([]byte, error) { return nil, hidden.Unstorable("aad.
 
 // A TokenSource obtains tokens in a way of its own. Token is called when there is
 // no token yet, and again when the last one is about to expire or was rejected,
-// by one goroutine at a time for the same demand; it need not cache, and must not
+// by one goroutine at a time for the same demand, whatever its Claims; it need not cache, and must not
 // answer with a token that was rejected. Its ctx ends when nobody waits any more;
 // while it goes on in spite of that, later callers wait for it. c.Scope is what to
 // ask for, c.Tenant where, and c.Claims must be passed on if it is not empty.

@@ -124,7 +124,7 @@ func (c *cache) drop(k key, rejected Token) {
 	}
 }
 
-// refuse keeps the authority's refusal for a moment.
+// refuse keeps the authority's refusal, or its token that had expired, for a moment.
 func (c *cache) refuse(k key, err error, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,12 +154,17 @@ func (d demand) leadsTo(k key) bool {
 	return d.challenge.Authority == k.authority && d.challenge.Resource == k.resource
 }
 
+// holds reports whether the demand still answers for the vault.
+func (d demand) holds(now time.Time) bool {
+	return d.proven || !passed(now, d.asked.Add(sharedDemand))
+}
+
 // known returns what the vault at host demands, if that is known.
 func (c *cache) known(host string, now time.Time) (challenge.Challenge, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d, ok := c.demands[host]
-	return d.challenge, ok && (d.proven || now.Before(d.asked.Add(sharedDemand)))
+	return d.challenge, ok && d.holds(now)
 }
 
 // learn keeps what the vault at host demands. It is proven if there is a token
@@ -167,7 +172,7 @@ func (c *cache) known(host string, now time.Time) (challenge.Challenge, bool) {
 func (c *cache) learn(host string, k key, demanded challenge.Challenge, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d, ok := c.demands[host]; ok && d.challenge == demanded && (d.proven || !passed(now, d.asked.Add(sharedDemand))) {
+	if d, ok := c.demands[host]; ok && d.challenge == demanded && d.holds(now) {
 		return
 	}
 	if c.demands == nil || len(c.demands) >= maxKept {

@@ -158,6 +158,26 @@ func TestRefusalEndsWhereverTheClockIsSet(t *testing.T) {
 	}
 }
 
+// A demand that has not led to a token ends with its second, by either clock: a
+// machine that slept may wake to another demand.
+func TestDemandEndsByEitherClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w wallClock
+		tokens := newTokens(t, &authority{answer: numbered(3600)}, aad.Options{})
+		tokens.SetClock(w.now)
+		tokens.Learn("contoso.vault.azure.net", demand())
+		_, ok := tokens.Known("contoso.vault.azure.net")
+		assert.True(t, ok, "at once")
+		w.set(time.Hour)
+		_, ok = tokens.Known("contoso.vault.azure.net")
+		assert.False(t, ok, "after an hour of sleep")
+		w.set(0)
+		time.Sleep(time.Second)
+		_, ok = tokens.Known("contoso.vault.azure.net")
+		assert.False(t, ok, "after a second")
+	})
+}
+
 // Lives and refresh times near zero do not make a token request of each call.
 func TestShortLives(t *testing.T) {
 	for name, reply := range map[string]string{
@@ -186,7 +206,37 @@ func TestShortLives(t *testing.T) {
 	}
 }
 
-// Foreign code that ignores its context is not called by ever more goroutines.
+// A token that has expired on arrival fails the calls of one second.
+func TestNoLife(t *testing.T) {
+	for name, reply := range map[string]string{
+		"expires_in 0":         `"expires_in":0`,
+		"expires_in 0, quoted": `"expires_in":"0"`,
+		"less than a tick":     `"expires_in":1e-10`,
+		"expires_on long ago":  `"expires_on":"1"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &authority{answer: func(int64, *http.Request, url.Values) (int, string) {
+					return 200, `{"token_type":"Bearer",` + reply + `,"access_token":"t"}`
+				}}
+				tokens := newTokens(t, a, aad.Options{})
+				for range 1000 {
+					_, err := tokens.Get(t.Context(), demand())
+					require.ErrorIs(t, err, ekm.ErrorGetTokenFailedToGetToken)
+					time.Sleep(100 * time.Millisecond)
+				}
+				assert.LessOrEqual(t, a.requests.Load(), int64(100), "one in a second")
+				a.answer = numbered(3600)
+				time.Sleep(time.Second)
+				_, err := tokens.Get(t.Context(), demand())
+				assert.NoError(t, err)
+			})
+		})
+	}
+}
+
+// Foreign code that ignores its context is not called by ever more goroutines,
+// whatever claims each of them brings.
 func TestForeignCodeIsCalledByOne(t *testing.T) {
 	for name, credential := range map[string]func(*testing.T, func(context.Context)) aad.Credential{
 		"token source": func(t *testing.T, call func(context.Context)) aad.Credential {
@@ -221,38 +271,49 @@ func TestForeignCodeIsCalledByOne(t *testing.T) {
 			return cred
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			testRSA() // outside the bubble
-			synctest.Test(t, func(t *testing.T) {
-				var now, most, calls atomic.Int64
-				cred := credential(t, func(context.Context) {
-					calls.Add(1)
-					most.Store(max(most.Load(), now.Add(1)))
-					time.Sleep(10 * time.Second)
-					now.Add(-1)
-				})
-				a := &authority{answer: numbered(3600)}
-				tokens := aad.NewTokens(cred, &aad.Options{Transport: a})
-				defer tokens.Close()
-				var group sync.WaitGroup
-				for i := range 50 {
-					group.Go(func() {
-						time.Sleep(time.Duration(i) * 100 * time.Millisecond)
-						ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-						defer cancel()
-						start := time.Now()
-						_, err := tokens.Get(ctx, demand())
-						assert.ErrorIs(t, err, context.DeadlineExceeded)
-						assert.Less(t, time.Since(start), 100*time.Millisecond)
+		for _, op := range []string{"Get", "Renew"} {
+			t.Run(name+", "+op, func(t *testing.T) {
+				testRSA() // outside the bubble
+				synctest.Test(t, func(t *testing.T) {
+					var now, most, calls atomic.Int64
+					cred := credential(t, func(context.Context) {
+						calls.Add(1)
+						most.Store(max(most.Load(), now.Add(1)))
+						time.Sleep(10 * time.Second)
+						now.Add(-1)
 					})
-				}
-				group.Wait()
-				_, err := tokens.Get(t.Context(), demand())
-				assert.NoError(t, err)
-				assert.EqualValues(t, 1, most.Load())
-				assert.EqualValues(t, 2, calls.Load())
+					a := &authority{answer: numbered(3600)}
+					tokens := aad.NewTokens(cred, &aad.Options{Transport: a})
+					defer tokens.Close()
+					get := func(ctx context.Context, i int) error {
+						if op == "Get" {
+							_, err := tokens.Get(ctx, demand())
+							return err
+						}
+						claiming := demand()
+						claiming.Claims = fmt.Sprintf(`{"access_token":{"nbf":{"value":"%d"}}}`, i)
+						claiming.Error = fmt.Sprint("insufficient_claims ", i)
+						_, _, err := tokens.Renew(ctx, claiming, aad.Token{})
+						return err
+					}
+					var group sync.WaitGroup
+					for i := range 50 {
+						group.Go(func() {
+							time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+							ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+							defer cancel()
+							start := time.Now()
+							assert.ErrorIs(t, get(ctx, i), context.DeadlineExceeded)
+							assert.Less(t, time.Since(start), 100*time.Millisecond)
+						})
+					}
+					group.Wait()
+					assert.NoError(t, get(t.Context(), 50))
+					assert.EqualValues(t, 1, most.Load())
+					assert.EqualValues(t, 2, calls.Load())
+				})
 			})
-		})
+		}
 	}
 }
 

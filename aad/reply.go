@@ -85,6 +85,9 @@ func (x *exchange) decode(r *wire.Request, resp *wire.Response, now time.Time) (
 	return usable(t, now, r.Party, hostOf(r.URL))
 }
 
+// errExpired is the reason of a token that has expired on arrival.
+var errExpired = errors.New("the token has expired already")
+
 // usable returns a token that a vault can be shown, and says what is wrong with any
 // other.
 func usable(t Token, now time.Time, party ekm.Party, host string) (Token, error) {
@@ -92,7 +95,7 @@ func usable(t Token, now time.Time, party ekm.Party, host string) (Token, error)
 	case !credentials(t.Reveal()):
 		return Token{}, noToken(errors.New("the token is empty or holds illegal characters"), party, host)
 	case !t.Expires.After(now):
-		return Token{}, noToken(fmt.Errorf("the token has expired already, at %s; is this machine's clock right?", t.Expires.UTC().Format(time.RFC3339)), party, host)
+		return Token{}, noToken(fmt.Errorf("%w, at %s; is this machine's clock right?", errExpired, t.Expires.UTC().Format(time.RFC3339)), party, host)
 	}
 	return t, nil
 }

@@ -79,9 +79,13 @@ func (l landing[V]) mayDiffer(ctx context.Context, t *Tokens, err error) bool {
 }
 
 // isRefusal reports that the other side itself said no, which waiting does not
-// cure. A portal's or proxy's page with the same status says nothing like that.
+// cure, or gave a token that had expired. A portal's or proxy's page with the same
+// status says nothing like that.
 func isRefusal(err error) bool {
 	e, ok := errors.AsType[*ekm.Error](err)
+	if ok && e.Party != ekm.Local && errors.Is(err, errExpired) {
+		return true
+	}
 	return ok && e.Status >= 400 && e.Status < 500 && e.ServiceCode != "" && !retry.Temporary(err)
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/akv-ekm/ekm/challenge"
 )
 
-// turns lets one goroutine at a time call foreign code for the same demand. Foreign
-// code may ignore its context and go on when nobody waits for it any more; those
+// turns lets one goroutine at a time call foreign code for the same demand, whatever
+// claims come with it: each rejected token may bring claims of its own. Foreign code may ignore its context and go on when nobody waits for it any more; those
 // who come meanwhile must not call it too. The zero turns is ready.
 type turns struct {
 	mu   sync.Mutex
@@ -18,6 +18,7 @@ type turns struct {
 // take waits for the turn for c and returns the function that ends it, or ctx's
 // error.
 func (t *turns) take(ctx context.Context, c challenge.Challenge) (end func(), err error) {
+	c.Claims, c.Error = "", ""
 	for {
 		t.mu.Lock()
 		before := t.busy[c]
