@@ -85,8 +85,9 @@ type WireStats = wire.Stats
 // A refusal by the authority itself, such as a wrong secret, answers all who wait
 // and, for one more second, all who come: a hundred callers with a wrong secret
 // make one request. A token that has expired on arrival fails with 3304 and is kept
-// like a refusal, so that it makes one request a second. No other failure is kept. One that may be the starter's alone,
-// because its context, limits, retries or network are its own, answers nobody else.
+// like a refusal: it makes one request a second. No other failure is kept. One that
+// may be the starter's alone, because its context, limits, retries or network are its
+// own, answers nobody else.
 type Tokens struct {
 	credential Credential
 	exchange   *exchange

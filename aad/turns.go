@@ -8,8 +8,9 @@ import (
 )
 
 // turns lets one goroutine at a time call foreign code for the same demand, whatever
-// claims come with it: each rejected token may bring claims of its own. Foreign code may ignore its context and go on when nobody waits for it any more; those
-// who come meanwhile must not call it too. The zero turns is ready.
+// claims come with it: each rejected token may bring claims of its own. Foreign code
+// may ignore its context and go on when nobody waits for it any more; those who come
+// meanwhile must not call it too. The zero turns is ready.
 type turns struct {
 	mu   sync.Mutex
 	busy map[challenge.Challenge]chan struct{} // closed when the turn ends

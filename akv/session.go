@@ -28,6 +28,8 @@ type call struct {
 	body        []byte
 	secret      []byte // the part of body that no error may hold
 	correlation string
+	demand      challenge.Challenge
+	retold      bool           // the vault has said a second time what it demands
 	probed      *wire.Response // the answer to its probe, if it made one
 	answer      *wire.Response // once there is one
 	sent        *wire.Request  // what was sent last
@@ -92,70 +94,88 @@ func (k *call) do(ctx context.Context) ([]byte, error) {
 var errTokenGone = errors.New("the token has expired while the call waited for its turn")
 
 func (k *call) authorized(ctx context.Context) ([]byte, error) {
-	demand, err := k.identify(ctx)
-	if err != nil {
+	if err := k.identify(ctx); err != nil {
 		return nil, err
 	}
 	// The vault may reject a token, and the next one too if it then wants claims in
 	// it, or other claims than those of the caller whose renewal this one shared.
 	for renewals, claimed := 0, false; ; {
-		resp, err := k.exchange(ctx, demand)
+		resp, err := k.exchange(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if resp.Status != http.StatusUnauthorized {
 			return resp.Body, nil
 		}
-		if demand, err = k.client.revised(demand, resp); err != nil {
+		if err := k.revise(resp); err != nil {
 			return nil, err
 		}
-		if renewals == 2 || renewals == 1 && (claimed || demand.Claims == "") {
+		if renewals == 2 || renewals == 1 && (claimed || k.demand.Claims == "") {
 			return nil, k.rejected(resp)
 		}
 		renewals++
-		if k.token, claimed, err = k.client.tokens.Renew(ctx, demand, k.token); err != nil {
-			return nil, err
+		if k.token, claimed, err = k.client.tokens.Renew(ctx, k.demand, k.token); err != nil {
+			if err = k.ask(ctx, k.demand, err); err != nil {
+				return nil, err
+			}
+			renewals = 0 // in another tenant
 		}
-		claimed = claimed && demand.Claims != ""
+		claimed = claimed && k.demand.Claims != ""
 	}
 }
 
 // identify finds out what the vault demands and gets a token for it.
-func (k *call) identify(ctx context.Context) (demand challenge.Challenge, err error) {
+func (k *call) identify(ctx context.Context) (err error) {
 	c := k.client
-	if c.preset.Authority != "" {
-		k.token, err = c.tokens.Get(ctx, c.preset)
-		return c.preset, err
+	if k.demand = c.preset; k.demand.Authority != "" {
+		k.token, err = c.tokens.Get(ctx, k.demand)
+		return err
 	}
-	var failure error
 	known, ok := c.tokens.Known(c.host)
 	if ok && c.believe(known) == nil { // others may have learnt it, whose trust is another
-		k.token, failure = c.tokens.Get(ctx, known)
-		if failure == nil || ctx.Err() != nil {
-			return known, failure
+		k.demand = known
+		if k.token, err = c.tokens.Get(ctx, known); err == nil {
+			return nil
 		}
 	}
-	// It is the first call; or perhaps the vault has moved to another tenant, or
-	// what it demanded was wrong for a moment.
+	return k.ask(ctx, known, err)
+}
+
+// ask asks the vault what it demands and gets a token for that. It is called where
+// nothing is known; and where known has led to no token, with the failure: perhaps the
+// vault has moved to another tenant, or what it demanded was wrong for a moment. After
+// a failure it asks unless the vault has told a second time in this call already, and it
+// returns the failure if it learns nothing new.
+func (k *call) ask(ctx context.Context, known challenge.Challenge, failure error) error {
+	c := k.client
+	if failure != nil {
+		if k.retold || c.preset.Authority != "" || ctx.Err() != nil {
+			return failure
+		}
+		k.retold = true
+	}
+	known.Claims, known.Error = "", "" // of a rejected token
+	k.probed = nil
 	fresh, err := c.tokens.Ask(ctx, c.host, func(ctx context.Context) (challenge.Challenge, error) {
 		return k.learn(ctx, known)
 	})
 	switch {
 	case failure != nil && (err != nil || fresh == known):
-		return known, failure
+		return failure
 	case err != nil:
-		return fresh, err
+		return err
 	}
 	if err := c.believe(fresh); err != nil {
 		seen := k.probed
 		if seen == nil { // another call's probe, answered as every challenge is
 			seen = &wire.Response{Status: http.StatusUnauthorized}
 		}
-		return fresh, k.answered(err, seen)
+		return k.answered(err, seen)
 	}
 	c.tokens.Learn(c.host, fresh) // if the one who asked has another trust
+	k.demand = fresh
 	k.token, err = c.tokens.Get(ctx, fresh)
-	return fresh, err
+	return err
 }
 
 // learn asks the vault what it demands. It keeps the answer, if the client's trust
@@ -175,7 +195,7 @@ func (k *call) learn(ctx context.Context, known challenge.Challenge) (challenge.
 
 // exchange sends the call with the newest token when its turn has come. Status 401
 // is an answer here.
-func (k *call) exchange(ctx context.Context, demand challenge.Challenge) (*wire.Response, error) {
+func (k *call) exchange(ctx context.Context) (*wire.Response, error) {
 	r := k.request()
 	if r.Body = k.body; r.Body != nil {
 		r.ContentType = "application/json"
@@ -191,7 +211,7 @@ func (k *call) exchange(ctx context.Context, demand challenge.Challenge) (*wire.
 	const replaced = 3
 	for n := 0; ; n++ {
 		resp, err := k.client.wire.Retry(ctx, k.tries, r, func(ctx context.Context) (*wire.Response, error) {
-			newest, ok := k.client.tokens.Cached(demand)
+			newest, ok := k.client.tokens.Cached(k.demand)
 			switch {
 			case ok:
 				k.token = newest
@@ -201,7 +221,10 @@ func (k *call) exchange(ctx context.Context, demand challenge.Challenge) (*wire.
 			return k.once(ctx, *r)
 		})
 		if errors.Is(err, errTokenGone) {
-			if k.token, err = k.client.tokens.Get(ctx, demand); err == nil {
+			if k.token, err = k.client.tokens.Get(ctx, k.demand); err != nil {
+				err = k.ask(ctx, k.demand, err)
+			}
+			if err == nil {
 				continue
 			}
 		}
@@ -277,29 +300,31 @@ func (c *Client) believe(demand challenge.Challenge) error {
 	return nil
 }
 
-// revised is what the vault demands after it has rejected a token. Its answer
-// may name another tenant, may demand claims and leave the rest as it was, or
+// revise takes what the vault demands from its answer to a token that it rejects. The
+// answer may name another tenant, may demand claims and leave the rest as it was, or
 // may have no challenge at all.
-func (c *Client) revised(old challenge.Challenge, resp *wire.Response) (challenge.Challenge, error) {
+func (k *call) revise(resp *wire.Response) error {
+	c := k.client
 	demand, err := c.opts.Trust.Parse(resp.Header)
 	switch {
 	case c.preset.Authority != "" || err == nil && demand.Claims != "":
 		// Claims come with a general authorization endpoint ("common"), or none:
 		// tenant and resource are those that have been good so far.
-		old.Claims = demand.Claims
-		return old, nil
+		k.demand.Claims = demand.Claims
+		return nil
 	case errors.Is(err, ekm.ErrorHttpQueryHeaderNotFound), errors.Is(err, ekm.ErrorGetAADDomainUrlStartPosition),
 		errors.Is(err, ekm.ErrorGetAKVResourceUrlStartPosition):
-		old.Claims = "" // it only says that the token is not good
-		return old, nil
+		k.demand.Claims = "" // it only says that the token is not good
+		return nil
 	case err != nil:
-		return old, err
+		return err
 	}
 	if err := c.opts.Trust.Check(demand, c.domainHost()); err != nil {
-		return old, err
+		return err
 	}
 	c.tokens.Learn(c.host, demand)
-	return demand, nil
+	k.demand, k.retold = demand, true
+	return nil
 }
 
 // rejected is the end of a call whose fresh token the vault does not take.
