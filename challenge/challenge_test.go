@@ -254,7 +254,7 @@ func TestErrorsQuoteNoPassword(t *testing.T) {
 		"https://user:a@b/pa55word-x@login.windows.net": `"https://login.windows.net"`, // ends the host too early
 		"https://user:a?b#pa55word-x@login.windows.net": `"https://login.windows.net"`, // ends it as well
 		"user:pa55word-x://@login.windows.net":          `"login.windows.net"`,         // is no scheme
-		"@?pa55word-x": `""`,
+		"@?pa55word-x":                                  `""`,
 	} {
 		_, err := challenge.Parse(header(`Bearer authorization="` + address + `", resource="https://vault.azure.net"`))
 		check(t, err, ekm.ErrorGetAADDomainUrlMalformatted)
