@@ -16,6 +16,7 @@ import (
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/hidden"
+	"github.com/akv-ekm/ekm/internal/misplaced"
 	"github.com/akv-ekm/ekm/internal/unseen"
 	"github.com/akv-ekm/ekm/internal/wire"
 	"github.com/akv-ekm/ekm/retry"
@@ -49,9 +50,9 @@ type ManagedIdentityOptions struct {
 // agent is installed, it means Arc. No proxy is asked for the platform's endpoint, see [Options].
 //
 // The error is 6 (SCPErrInvalidArgument): more than one identity is named, or one at
-// all with Arc; its id has blanks around it (ClientID and ObjectID: or in it), or
-// characters that nobody sees; or the environment is that of a platform which is not supported (Service Fabric, Azure ML,
-// Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
+// all with Arc; its id has blanks around it (ClientID and ObjectID: or in it),
+// characters that nobody sees, or the form of a client secret; or the environment is
+// that of a platform which is not supported (Service Fabric, Azure ML, Cloud Shell). Errors of exchanges have Party [ekm.ManagedIdentity].
 func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 	m := &managed{}
 	m.shown = m.describe
@@ -72,6 +73,9 @@ func NewManagedIdentity(opts *ManagedIdentityOptions) (Credential, error) {
 		}
 		if why := id.unseen(id.value); why != "" {
 			return nil, invalid("ManagedIdentityOptions.%s %s", id.field, why)
+		}
+		if misplaced.Secret(id.value) {
+			return nil, invalid("ManagedIdentityOptions.%s %s", id.field, likeSecret)
 		}
 	}
 	if named > 1 {

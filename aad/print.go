@@ -101,5 +101,22 @@ func (o CertificateOptions) GobEncode() ([]byte, error) {
 	return nil, hidden.Unstorable("aad.CertificateOptions")
 }
 
+// String tells which options are set, by name. It shows none of their values: a
+// Transport or Logger may hold any secret, and a text may be one in the wrong place.
+//
+// Package fmt calls no methods on unexported fields, so a struct that keeps Options in
+// one prints what its Transport holds.
+func (o Options) String() string { return hidden.Given(o) }
+
+// Format writes what String returns, for any verb.
+func (o Options) Format(f fmt.State, _ rune) { hidden.Format(f, o.String()) }
+
+// LogValue is what String returns.
+func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// MarshalText returns what String returns. Packages encoding/json and encoding/xml
+// call it. Package encoding/gob encodes no Options.
+func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
 // String tells whose tokens they are.
 func (t *Tokens) String() string { return fmt.Sprintf("tokens of %v", t.credential) }

@@ -12,6 +12,7 @@ import (
 	"github.com/akv-ekm/ekm"
 	"github.com/akv-ekm/ekm/challenge"
 	"github.com/akv-ekm/ekm/internal/hidden"
+	"github.com/akv-ekm/ekm/internal/misplaced"
 	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
@@ -25,7 +26,8 @@ type clientSecret struct {
 // NewClientSecret is an application with a client secret: the application's
 // client id and the secret's value, not the secret's id. The error, 3800, says
 // what is wrong with either one: it is empty, has blanks around it, or has
-// characters that nobody sees, such as the byte order mark at the start of a file.
+// characters that nobody sees, such as the byte order mark at the start of a file; or
+// the client id has the form of a secret.
 func NewClientSecret(clientID, secret string) (Credential, error) {
 	why := clientIDFault(clientID)
 	if why == nil {
@@ -40,7 +42,8 @@ func NewClientSecret(clientID, secret string) (Credential, error) {
 }
 
 // clientIDFault says what is wrong with the client id of an application, for every
-// kind of credential. It is a GUID for Entra ID, but not for AD FS.
+// kind of credential. It is a GUID for Entra ID, but not for AD FS. Credentials show
+// their client id, so a secret in its place has to be refused, and stays out of the error.
 func clientIDFault(id string) error {
 	switch why := unseen.Around(id); {
 	case id == "":
@@ -49,9 +52,14 @@ func clientIDFault(id string) error {
 		return errors.New("the client id " + why)
 	case !credentials(id):
 		return errors.New("the client id holds characters that no client id has")
+	case misplaced.Secret(id):
+		return errors.New("the client id " + likeSecret)
 	}
 	return nil
 }
+
+// likeSecret goes on after the name of an id that is a secret by its form.
+const likeSecret = "has the form of a client secret: was the secret given in its place?"
 
 // secretFault says what is wrong with the value of a client secret, no part of which
 // gets into the error. [ParseSecret] makes the same checks with a code of its own.

@@ -2,6 +2,7 @@ package aad_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -151,6 +152,18 @@ func TestClientIDsAreCheckedAlike(t *testing.T) {
 			err := way.make(id)
 			requireCode(t, way.code, err)
 			assert.ErrorContains(t, err, says, "%s: %+q", name, id)
+		}
+		for _, id := range []string{
+			"Abc8Q~Client-Secret-of-Mine", application + "Abc8Q~Client-Secret-of-Mine", // with a tilde, as Entra ID makes them
+			application + "Client-Secret-of-Mine", strings.ReplaceAll(application, "-", "") + "Client-Secret-of-Mine", // SECRET
+		} {
+			err := way.make(id)
+			requireCode(t, way.code, err)
+			assert.ErrorContains(t, err, "was the secret given in its place?", "%s: %s", name, id)
+			assert.NotContains(t, fmt.Sprintf("%v %#v", err, errors.Unwrap(err)), "Client-Secret", name)
+		}
+		for _, id := range []string{"https://adfs.example/app/1", "ekm_app.1", strings.Repeat("ab", 32)} {
+			assert.NoError(t, way.make(id), "%s: AD FS takes any text: %s", name, id)
 		}
 	}
 }

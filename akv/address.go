@@ -6,9 +6,8 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/akv-ekm/ekm/internal/clouds"
+	"github.com/akv-ekm/ekm/internal/misplaced"
 	"github.com/akv-ekm/ekm/internal/unseen"
 )
 
@@ -137,25 +136,13 @@ func (op operation) element(what, s string) error {
 		return op.invalid("%s%s %s", what, quoted(s), why)
 	case !elementForm(s):
 		return op.invalid("%s has other characters than a to z, A to Z, 0 to 9 and hyphens, or more than 127 of them", what)
-	case likeSecret(s):
+	case misplaced.Secret(s):
 		return op.invalid("%s begins with a client id and goes on behind it: was SECRET given in its place?", what)
 	}
 	return nil
 }
 
 func elementForm(s string) bool { return len(s) <= 127 && strings.Trim(s, letters+"-") == "" }
-
-// likeSecret reports whether s begins like SECRET: with the 32 hexadecimal digits of
-// a client id, or its GUID, and more directly behind it. A digest, which has digits
-// alone, and a GUID with a hyphen behind it may be names.
-func likeSecret(s string) bool {
-	for _, n := range [...]int{32, 36} {
-		if len(s) > n && uuid.Validate(s[:n]) == nil && s[n] != '-' && strings.Trim(s[n:], "0123456789abcdefABCDEF") != "" {
-			return true
-		}
-	}
-	return false
-}
 
 // quoted is a name or version with what cannot be seen made visible, and a blank
 // before it. It is empty for what would be no name without that either, and so may be

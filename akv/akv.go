@@ -90,7 +90,9 @@ import (
 // Version is this library's version, which it sends as its User-Agent.
 const Version = "0.1.0"
 
-// Options are the settings of a [Client]. The zero value is good.
+// Options are the settings of a [Client]. The zero value is good. Printed, logged
+// and encoded, they show which of them are set, and no value, as Transport may hold
+// secrets. A struct that keeps them in an unexported field prints what Transport holds.
 type Options struct {
 	// Transport makes all requests, those to the authority included. It is the one
 	// seam for networks and fakes; redirects are never followed whatever it is. Nil

@@ -151,6 +151,25 @@ func clip(s string) string {
 	}, s)
 }
 
+// shown is a URL, or what came in its place, as an error quotes it: without user,
+// password, query and fragment. It need not parse, and the password may hold any of
+// the characters that end a host.
+func shown(address string) string {
+	if at := strings.LastIndexByte(address, '@'); at >= 0 {
+		scheme := ""
+		for _, known := range [...]string{"https://", "http://"} {
+			if at >= len(known) && strings.EqualFold(address[:len(known)], known) {
+				scheme = known
+			}
+		}
+		address = scheme + address[at+1:]
+	}
+	if end := strings.IndexAny(address, "?#"); end >= 0 {
+		address = address[:end]
+	}
+	return clip(address)
+}
+
 func fail(code ekm.Code, format string, args ...any) error {
 	return &ekm.Error{Code: code, Party: ekm.Vault, Phase: ekm.PhaseDecode, Err: fmt.Errorf(format, args...)}
 }

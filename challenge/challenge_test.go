@@ -242,6 +242,34 @@ func TestParseErrors(t *testing.T) {
 	check(t, err, ekm.ErrorHttpQueryHeaderNotFound)
 }
 
+// An error that quotes an authority or a resource leaves out what may be secret in it.
+func TestErrorsQuoteNoPassword(t *testing.T) {
+	for address, shows := range map[string]string{
+		"https://user:pa55word-x@login.windows.net/t":   `"https://login.windows.net/t"`,
+		"HTTPS://user:pa55word-x@login.windows.net/t":   `"https://login.windows.net/t"`,
+		"http://user:pa55word-x@login.windows.net/t":    `"http://login.windows.net/t"`,
+		"https://login.windows.net/t?code=pa55word-x":   `"https://login.windows.net/t"`,
+		"https://login.windows.net/t#code=pa55word-x":   `"https://login.windows.net/t"`,
+		"https://user:%zzpa55word-x@login.windows.net":  `"https://login.windows.net"`, // does not parse
+		"https://user:a@b/pa55word-x@login.windows.net": `"https://login.windows.net"`, // ends the host too early
+		"https://user:a?b#pa55word-x@login.windows.net": `"https://login.windows.net"`, // ends it as well
+		"user:pa55word-x://@login.windows.net":          `"login.windows.net"`,         // is no scheme
+		"@?pa55word-x":                                  `""`,
+	} {
+		_, err := challenge.Parse(header(`Bearer authorization="` + address + `", resource="https://vault.azure.net"`))
+		check(t, err, ekm.ErrorGetAADDomainUrlMalformatted)
+		assert.ErrorContains(t, err, "the authority "+shows+" ", address)
+		_, err = challenge.Parse(header(`Bearer authorization="` + windows + `", resource="` + address + `"`))
+		check(t, err, ekm.ErrorGetAKVResourceUrlStopPosition)
+		assert.ErrorContains(t, err, "the resource "+shows+" ", address)
+		for _, demand := range []challenge.Challenge{{Authority: address, Resource: vaults}, {Authority: windows, Resource: address}} {
+			err = challenge.Policy{}.Check(demand, "contoso.vault.azure.net")
+			require.Error(t, err)
+			assert.NotContains(t, err.Error(), "pa55word", address)
+		}
+	}
+}
+
 // check asserts err's code and that it quotes no more than a clip of the server's text.
 func check(t *testing.T, err error, want ekm.Code) {
 	t.Helper()

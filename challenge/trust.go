@@ -66,7 +66,7 @@ func (p Policy) authority(v value, checked *Challenge) (authority, tenant string
 	}
 	host, tenant, why := p.splitAuthority(v.text(), checked)
 	if why != "" {
-		return "", "", fail(ekm.ErrorGetAADDomainUrlMalformatted, "the authority %q %s", clip(v.text()), why)
+		return "", "", fail(ekm.ErrorGetAADDomainUrlMalformatted, "the authority %q %s", shown(v.text()), why)
 	}
 	if limit := orDefault(p.MaxTenant, 256); len(tenant) > limit {
 		return "", "", fail(ekm.ErrorGetAADTenantIdOutOfMemoryAlloc, "the tenant has %d bytes, the limit is %d", len(tenant), limit)
@@ -134,7 +134,7 @@ func (p Policy) resource(v value, checked *Challenge, host string) (string, erro
 		why = "is not the domain of the vault " + clip(host) + "; " + remedy(host)
 	}
 	if why != "" {
-		return "", fail(ekm.ErrorGetAKVResourceUrlStopPosition, "the resource %q %s", clip(text), why)
+		return "", fail(ekm.ErrorGetAKVResourceUrlStopPosition, "the resource %q %s", shown(text), why)
 	}
 	return resource, nil
 }

@@ -22,6 +22,8 @@ package hidden
 import (
 	"fmt"
 	"io"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/akv-ekm/ekm"
@@ -43,6 +45,21 @@ func (v Value[T]) Reveal() T {
 		return zero
 	}
 	return v.reveal()
+}
+
+// Given returns what options, a struct, show of themselves: their type and the names
+// of the exported fields that are set, but no value: "akv.Options(Transport, V1)". A
+// transport or logger of another's may hold any secret, and a text may be one in the
+// wrong place.
+func Given(options any) string {
+	v := reflect.ValueOf(options)
+	var names []string
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.IsExported() && !v.Field(i).IsZero() {
+			names = append(names, f.Name)
+		}
+	}
+	return v.Type().String() + "(" + strings.Join(names, ", ") + ")"
 }
 
 // Format writes text to f, for a Format method that shows the same text for every

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -49,10 +50,12 @@ var printedOpen = map[string]string{
 }
 
 // printedExposed are the types with a secret in an exported field, which is what they
-// are for. Methods protect it, but package fmt calls none on unexported fields, and
+// are for, or what a caller may put there. Methods protect it, but package fmt calls none on unexported fields, and
 // dumpers call none at all. The comments of the types say so.
 var printedExposed = map[string]string{
 	"aad.CertificateOptions": "Password is a string",
+	"aad.Options":            "Transport may hold any secret",
+	"akv.Options":            "Transport may hold any secret",
 	"akv.Result":             "Value is a slice of bytes",
 	"proxy.Settings":         "URL is a string",
 }
@@ -143,9 +146,10 @@ var printedRows = map[string]func(*printing){
 		show(p, v, `aad.CertificateOptions(with a password, thumbprint "`+printedThumbprint+`", RS256, with its chain)`)
 	},
 	"aad.Options": func(p *printing) {
-		v := aad.Options{Proxy: proxy.New(p.proxy()), UserAgent: "agent", V1: true}
-		p.filled(v, "UserAgent")
-		show(p, v, "")
+		v := aad.Options{Transport: p.transport(), Proxy: proxy.New(p.proxy()), Logger: p.logger(), UserAgent: p.secret("agent's secret"), V1: true}
+		p.filled(v)
+		show(p, v, "aad.Options(Transport, Proxy, UserAgent, Logger, V1)")
+		show(p, aad.Options{UserAgent: v.UserAgent}, "aad.Options(UserAgent)")
 	},
 	"akv.NewClient": func(p *printing) {
 		cred, err := aad.NewClientSecret(printedApp, p.secret(printedSecret))
@@ -158,9 +162,15 @@ var printedRows = map[string]func(*printing){
 		p.client(client, err, "akv.Client(contoso.vault.azure.net, with tokens of client secret of application "+printedApp+")")
 	},
 	"akv.Options": func(p *printing) {
-		v := akv.Options{Proxy: proxy.New(p.proxy())}
-		p.filled(v, "APIVersion", "VaultSuffix", "IDHost", "Authority", "Resource", "Trust.Authorities", "Trust.Resources")
-		show(p, v, "")
+		text := p.secret("Pa55-in-the-wrong-field")
+		v := akv.Options{
+			Transport: p.transport(), Proxy: proxy.New(p.proxy()), Logger: p.logger(),
+			APIVersion: text, VaultSuffix: text, IDHost: text, Authority: "https://" + text + "@login.windows.net/t", Resource: text,
+			Trust: challenge.Policy{Authorities: []string{text}, Resources: []string{text}},
+		}
+		p.filled(v)
+		show(p, v, "akv.Options(Transport, Proxy, Logger, APIVersion, VaultSuffix, IDHost, Authority, Resource, Trust)")
+		show(p, akv.Options{Authority: text}, "akv.Options(Authority)")
 	},
 	"akv.Result": func(p *printing) {
 		v := akv.Result{KeyID: printedKey, Value: []byte(p.secret("Unwrapped-Key-of-32-bytes......."))}
@@ -264,6 +274,16 @@ func (p *printing) options() *akv.Options {
 		Proxy:     proxy.New(p.proxy()),
 		Authority: "https://login.microsoftonline.com/contoso.com",
 	}
+}
+
+// transport is a caller's own, which holds a secret.
+func (p *printing) transport() http.RoundTripper {
+	return &http.Transport{ProxyConnectHeader: http.Header{"Proxy-Authorization": {p.secret("pa55word-of-CONNECT")}}}
+}
+
+// logger is a caller's own, which holds a secret.
+func (p *printing) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(io.Discard, nil)).With("password", p.secret("Pa55-kept-by-a-handler"))
 }
 
 func (p *printing) proxy() proxy.Settings {

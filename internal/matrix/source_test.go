@@ -28,7 +28,7 @@ const root = "../.."
 func libraries() []string {
 	return []string{
 		".", "akv", "aad", "challenge", "jwk", "retry", "proxy",
-		"internal/wire", "internal/flight", "internal/keyfile", "internal/b64", "internal/hidden", "internal/tlserr", "internal/unseen", "internal/clouds",
+		"internal/wire", "internal/flight", "internal/keyfile", "internal/b64", "internal/hidden", "internal/tlserr", "internal/unseen", "internal/misplaced", "internal/clouds",
 	}
 }
 
