@@ -55,7 +55,7 @@ func bypassed(list string) exceptions {
 // wildcards, an address, or a name as NO_PROXY has them.
 func (r rule) matches() bool {
 	host := strings.Trim(r.host, letters+"-_.:*") == "" && strings.Contains(r.host, "*")
-	if _, err := netip.ParseAddr(r.host); err == nil || isName(r.host) {
+	if _, err := netip.ParseAddr(r.host); err == nil || isName(strings.ReplaceAll(r.host, "*", "x")) {
 		host = true
 	}
 	scheme := glob(r.scheme, "https") || glob(r.scheme, "http")
