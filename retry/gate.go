@@ -169,7 +169,8 @@ func (g *Gate) begin(p *pass) {
 // leave records what came of a try that ended at a time. held says that the call, if
 // it failed, waits for its turn and needs no back-off of its own: the gate knows when
 // another try has a chance. That is so while it is shut, and after a 429 without a
-// Retry-After, if that says more about the host than about the call. A call whose try failed otherwise loses its place.
+// Retry-After, if that says more about the host than about the call. A call whose try
+// failed otherwise loses its place.
 //
 // over says that a call that is not held has seen the host answer nobody for as long as
 // its budget. One that is held learns so in the queue.

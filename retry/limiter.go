@@ -37,6 +37,7 @@ type limiter struct {
 	pressed  time.Time // the last try whose call had queued
 	doubling float64   // seconds in which the search doubles the rate
 	rival    rival
+	block    block
 }
 
 // due returns the time until the next try.
@@ -58,7 +59,7 @@ func (l *limiter) begin(now time.Time, waited time.Duration, m *meter) {
 	if rate, ok := l.rival.over(now, m); ok {
 		l.restore(now, rate, m)
 	}
-	if waited > 0 { // the rate binds, and so may rise
+	if waited > 0 && now.Sub(l.next) <= slack { // the rate binds, and not InFlight, and so it may rise
 		l.rise(now, min(now.Sub(l.pressed), waited).Seconds(), m)
 		l.pressed = now
 	}
@@ -133,17 +134,28 @@ func (l *limiter) search(now time.Time, m *meter) {
 // is the better figure. If most tries are refused, the rate falls, but only for a
 // moment, see rival.
 func (l *limiter) cut(now time.Time, m *meter) {
-	p, least := &m.period, sustain*m.sustained(now)
+	p, steady := &m.period, m.sustained(now)
 	measured := (float64(p.answered) + prior) / (now.Sub(p.since).Seconds() + prior/l.rate)
-	if l.rival.lowered(now, least > 0 && p.answered < p.refused, m) || measured >= near*m.sustained(now) {
+	least := sustain * steady
+	switch {
+	case l.rival.lowered(now, steady > 0 && p.answered < p.refused, m), measured >= near*steady:
 		least = 0
+	case p.served() >= fine:
+		// While the gate was open the rate was right, so what shut it has another cause.
+		// The sustained rate stays, or it would be measured at a lowered rate next time.
+		least = steady
+		m.steady.add(now, sustainedIn, steady)
+	}
+	if rate, ok := l.block.undo(now, l.rate, p); ok && steady == 0 {
+		l.rate, l.base, l.pressing = rate, rate, 0
+		return
 	}
 	least = max(lowest, least, floor*m.peak(now))
 	if least >= l.rate {
 		return
 	}
 	l.base = min(l.rate, max(least, measured, m.flowing(now, l.span())/l.span()))
-	l.rate = keep * l.base
+	l.rate = max(least, keep*l.base)
 	l.cuts++
 	l.pressing = 0
 }
@@ -188,7 +200,7 @@ func (l *limiter) rise(now time.Time, seconds float64, m *meter) {
 	}
 }
 
-func (l *limiter) unlimit() { l.rate, l.base = 0, 0 }
+func (l *limiter) unlimit() { l.rate, l.base, l.rival.doubt, l.rival.fallen = 0, 0, 0, false }
 
 // span returns how many seconds ago is recent.
 func (l *limiter) span() float64 {

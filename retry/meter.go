@@ -32,13 +32,20 @@ type meter struct {
 type count struct {
 	since             time.Time
 	answered, refused int
-	shut              time.Duration // how long the breaker was open meanwhile
+	probes            int           // among the refused
+	shut              time.Duration // how long the gate was shut meanwhile
 }
 
 func (c *count) tries() int { return c.answered + c.refused }
 
-// rate returns the answers per second.
-func (c *count) rate(now time.Time) float64 { return float64(c.answered) / now.Sub(c.since).Seconds() }
+// served returns the share of tries that were answered while the gate was open.
+func (c *count) served() float64 { return float64(c.answered) / float64(max(1, c.tries()-c.probes)) }
+
+// rate returns the answers per second. A clock that has not moved counts as one that
+// has moved by a millisecond.
+func (c *count) rate(now time.Time) float64 {
+	return float64(c.answered) / max(time.Millisecond, now.Sub(c.since)).Seconds()
+}
 
 // share returns the share of tries that were answered, where time that the gate was
 // shut counts like tries that were refused.
@@ -97,7 +104,9 @@ func (m *meter) answer(probe bool) {
 
 func (m *meter) refusal(probe bool) {
 	m.period.refused++
-	if !probe {
+	if probe {
+		m.period.probes++
+	} else {
 		m.paced.refused++
 	}
 }

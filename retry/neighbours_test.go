@@ -137,3 +137,35 @@ func TestNeighbours(t *testing.T) {
 		replaceTable(t, "<!-- neighbours -->\n", table.String())
 	}
 }
+
+// A block of refusals in each window, for half an hour: the rate does not sink from one
+// window to the next.
+func TestNeighboursForLong(t *testing.T) {
+	const ten = 10 * time.Second
+	unlimited := func() law { return nil }
+	windows := func() law { return &fixedWindow{rate: always(150), length: ten} }
+	for _, c := range []struct {
+		name  string
+		every time.Duration // between the calls of each of 20 callers
+		share float64       // refused in the last 2 s of 10
+		law   func() law
+	}{
+		{"200/s", 90 * time.Millisecond, 1, unlimited},
+		{"200/s, 60 % refused", 90 * time.Millisecond, 0.6, unlimited},
+		{"200/s, a limit of 150/s", 90 * time.Millisecond, 1, windows},
+		{"100/s", 190 * time.Millisecond, 1, unlimited},
+		{"40/s, less than can be sustained", 490 * time.Millisecond, 1, unlimited},
+		{"20/s, where each 429 counts", 990 * time.Millisecond, 1, unlimited},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := scene{clients: 1, callers: 20, every: c.every, duration: 30 * time.Minute, vault: func() *vault {
+				return &vault{law: c.law(), chance: between(8*time.Second, ten, ten, c.share)}
+			}}
+			gate, none := s.run(t, gated()), s.run(t, ungated())
+			for at := time.Duration(0); at < s.duration; at += 5 * time.Minute {
+				assert.GreaterOrEqual(t, float64(gate.during(at, at+5*time.Minute)), 0.8*float64(none.during(at, at+5*time.Minute)), at)
+			}
+		})
+	}
+}

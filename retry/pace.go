@@ -122,6 +122,9 @@ func (p *pace) throttle(now time.Time, by pass, asked bool) {
 		return
 	}
 	p.limiter.tried(now, true, &p.meter)
+	if asked {
+		p.limiter.rival.end(now) // the host says what to do
+	}
 	if !p.limiter.rival.held(now) {
 		b.refusal(now, asked || p.limiter.slow(), p.limiter.interval())
 	}

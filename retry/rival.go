@@ -12,9 +12,9 @@ const (
 	lastHold  = 2 * time.Minute  // if the reasons do not end
 	heldRate  = 4.0              // times the peak that is held
 
-	doubtful = 6.0              // refusals, less half of the answers, that show a rival,
-	doubtIn  = 20 * time.Second // if they took at least so long,
-	sunk     = 1.0 / 8          // at a rate below this part of the peak
+	certain = 6.0              // refusals, less half of the answers, that show a rival,
+	doubtIn = 20 * time.Second // if they took at least so long,
+	sunk    = 1.0 / 8          // at a rate below this part of the peak
 )
 
 // A rival finds out whether refusals have another cause than the gate's own rate, such as
@@ -37,7 +37,7 @@ type rival struct {
 	atFall   count         // meter.paced at the fall
 
 	doubt float64
-	since time.Time // when doubt was last 0
+	since time.Time // time of the refusal that began it
 
 	until time.Time     // end of the last hold
 	hold  time.Duration // how long it was
@@ -80,19 +80,23 @@ func (r *rival) tried(now time.Time, refused bool, rate float64, m *meter) (held
 	case rate < 1 || rate > sunk*m.peak(now) || r.held(now):
 		r.doubt = 0
 	case refused:
+		if r.doubt == 0 {
+			r.since = now
+		}
 		r.doubt++
 	default:
 		r.doubt -= 0.5
 	}
-	if r.doubt <= 0 {
-		r.doubt, r.since = 0, now
-	}
-	if r.doubt < doubtful || now.Sub(r.since) < doubtIn {
+	r.doubt = max(0, r.doubt)
+	if r.doubt < certain || now.Sub(r.since) < doubtIn {
 		return 0, false
 	}
-	r.doubt, r.since = 0, now
+	r.doubt = 0
 	return r.begin(now, lastHold, m), true
 }
+
+// end ends a hold, and forgets what has led to it.
+func (r *rival) end(now time.Time) { r.until, r.doubt, r.fallen = now, 0, false }
 
 // begin begins a hold and returns its rate.
 func (r *rival) begin(now time.Time, hold time.Duration, m *meter) float64 {
@@ -104,4 +108,40 @@ func (r *rival) begin(now time.Time, hold time.Duration, m *meter) float64 {
 	r.until = now.Add(r.hold)
 	m.forget(now)
 	return r.rate
+}
+
+const (
+	leastBlock = 0.12 // part of a period for which the gate was shut, for the block to count,
+	mostBlock  = 0.5  // or not any more
+	shorter    = 0.8  // part of the last block that shows that a cut has helped
+	idleCuts   = 2    // cuts without that, which are undone,
+	blockRate  = 10.0 // if the rate before them was no less: a slower client may be one of many
+)
+
+// A block finds out whether cuts help where the host refuses everything for a part of
+// the time. A window that the gate has used up is such a time, and gets shorter with the
+// rate. One that another program has used up does not.
+type block struct {
+	part float64 // of the last period
+	cuts int     // that have not helped
+	rate float64 // before them
+}
+
+// undo records a cut of rate after a period, and reports whether to go back, and to what.
+func (b *block) undo(now time.Time, rate float64, p *count) (former float64, ok bool) {
+	part := p.shut.Seconds() / max(time.Millisecond, now.Sub(p.since)).Seconds()
+	last := b.part
+	b.part = part
+	switch {
+	case p.served() < fine || part < leastBlock || part > mostBlock || last == 0 || part < shorter*last:
+		b.cuts, b.rate = 0, rate
+		return 0, false
+	case b.cuts < idleCuts:
+		if b.cuts++; b.cuts == 1 {
+			b.rate = max(rate, b.rate)
+		}
+		return 0, false
+	}
+	b.rate = max(rate, b.rate)
+	return b.rate, b.rate >= blockRate
 }
