@@ -82,6 +82,14 @@ func (m *maximum) add(now time.Time, half time.Duration, value float64) {
 // restart begins a new period.
 func (m *meter) restart(now time.Time) { m.period = count{since: now} }
 
+// age lets the older half of the period count no more. Its share stays that of many
+// tries.
+func (m *meter) age(now time.Time) {
+	p := &m.period
+	p.answered, p.refused, p.probes, p.shut = p.answered/2, p.refused/2, p.probes/2, p.shut/2
+	p.since = now.Add(-now.Sub(p.since) / 2)
+}
+
 // skip takes a time that has just ended out of the counts.
 func (m *meter) skip(d time.Duration) {
 	m.period.since, m.slot.since = m.period.since.Add(d), m.slot.since.Add(d)
@@ -130,7 +138,7 @@ func (m *meter) roll(now time.Time) {
 		m.peaks.add(now, peakIn, m.spell.rate(now))
 		m.spell = count{since: now}
 	}
-	if age := now.Sub(m.slot.since); age > slotMax || age-m.slot.shut > 2*slotTime { // too slow
+	if age := now.Sub(m.slot.since); age > slotMax || age-m.slot.shut > 4*slotTime/3 { // too slow
 		m.forget(now)
 	} else if age-m.slot.shut >= slotTime && m.slot.answered >= slotTries {
 		rate := m.slot.rate(now)

@@ -57,7 +57,7 @@ func (p *pace) grow() {
 	if now, ok := p.brisk.count(); ok && p.limiter.rate == 0 {
 		p.meter.roll(now)
 		if now.Sub(p.meter.period.since) > time.Second {
-			p.meter.restart(now)
+			p.meter.age(now)
 		}
 	}
 }
