@@ -156,7 +156,7 @@ func (m *meter) forget(now time.Time) { m.slot, m.before = count{since: now}, [2
 func (m *meter) peak(now time.Time) float64 { return m.peaks.value(now, peakIn) }
 
 // sustained returns the highest rate of answers that lasted for three slots in the
-// last 30 to 60 seconds, or 0 if none did. Only hosts that answer fifty times a second
+// last 30 to 60 seconds, or 0 if none did. Only hosts that answer 75 times a second
 // or more have one: a slower client, which shares a limit with many, must not insist on
 // what it got for a while.
 func (m *meter) sustained(now time.Time) float64 { return m.steady.value(now, sustainedIn) }
