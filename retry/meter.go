@@ -7,7 +7,7 @@ import (
 
 const (
 	slotTries   = 150                     // answers in a slot, at least
-	slotTime    = 1500 * time.Millisecond // duration of a slot, at least, and half of what it is at most,
+	slotTime    = 1500 * time.Millisecond // duration of a slot, at least, and three quarters of the longest,
 	slotMax     = 20 * time.Second        // where time that the gate was shut counts up to this age
 	peakTries   = 10                      // answers in the shortest peak
 	sustainedIn = 30 * time.Second        // see meter.sustained
