@@ -14,9 +14,9 @@
 //
 //	.                  the codes and the error type
 //	internal/b64       base64 in all the forms that servers write
-//	internal/hidden    secrets out of the sight of printers
-//	internal/unseen    the characters that nobody sees in what people paste
-//	internal/misplaced client secrets given in place of a name or an id
+//	internal/hidden    keeps secrets from being printed
+//	internal/unseen    finds invisible characters in pasted text
+//	internal/misplaced finds client secrets given in place of a name or an id
 //	internal/clouds    the login hosts and vault domains of all clouds
 //	internal/tlserr    whether TLS refused or the network below it failed
 //	internal/flight    work that callers share

@@ -58,7 +58,7 @@ func clientIDFault(id string) error {
 	return nil
 }
 
-// likeSecret goes on after the name of an id that is a secret by its form.
+// likeSecret continues a sentence that begins with the name of an id.
 const likeSecret = "has the form of a client secret: was the secret given in its place?"
 
 // secretFault says what is wrong with the value of a client secret, no part of which
@@ -77,8 +77,8 @@ func secretFault(value string) error {
 	return nil
 }
 
-// quotes says what is wrong with a text that has come with its quotes, or returns "".
-// Nobody but a shell takes them away.
+// quotes says what is wrong with a text that still has the quotes of an environment file
+// around it, or returns "".
 func quotes(s string) string {
 	const typographic = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a"
 	switch {

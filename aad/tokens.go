@@ -110,7 +110,7 @@ func NewTokens(cred Credential, opts *Options) *Tokens {
 // Close ends refreshes in the background and closes all connections of our own,
 // once no exchange is under way. The credential and its tokens remain of use to
 // others. Calls after Close work, but nothing is refreshed ahead any more. What is
-// garbage without having been closed leaves no connection of our own either.
+// garbage collected without Close leaves no connection of our own either.
 func (t *Tokens) Close() {
 	t.end()
 	t.exchange.client.Close()
@@ -193,8 +193,8 @@ func (t *Tokens) fly(ctx context.Context, c challenge.Challenge, rejected Token)
 	return tok, gaveUp(err, opAcquireToken, hostOf(c.Authority))
 }
 
-// keep puts what an exchange ended with into the cache. It comes before the log, whose
-// handler may be slow or panic.
+// keep puts the result of an exchange into the cache. It runs before the log record is
+// written, as the log handler may be slow or panic.
 func (t *Tokens) keep(k key, tok Token, err error) {
 	store := t.credential.cache()
 	if err == nil {

@@ -7,10 +7,10 @@ import (
 	"github.com/akv-ekm/ekm/challenge"
 )
 
-// turns lets one goroutine at a time call foreign code for the same demand, whatever
-// claims come with it: each rejected token may bring claims of its own. Foreign code
-// may ignore its context and go on when nobody waits for it any more; those who come
-// meanwhile must not call it too. The zero turns is ready.
+// turns lets one goroutine at a time call foreign code for the same demand. Claims do not
+// make a demand another one, as each rejected token may come with its own. Foreign code
+// may ignore its context and still run when its caller has left; callers that come
+// meanwhile wait for it. The zero value is ready.
 type turns struct {
 	mu   sync.Mutex
 	busy map[challenge.Challenge]chan struct{} // closed when the turn ends

@@ -80,7 +80,8 @@ func TestSecretsAreCheckedAlike(t *testing.T) {
 	}
 }
 
-// SECRET may be in quotes itself, and a quote alone may be a secret's own.
+// Quotes are refused around the whole of SECRET and around the secret in it. A single
+// quote may belong to a secret.
 func TestQuotesAroundSecrets(t *testing.T) {
 	const secret = "5eedf00dc11e4d008a11fa4e00000002canary~Value"
 	for _, quotes := range []string{`""`, "''", "\u201c\u201d", "\u2018\u2019"} {

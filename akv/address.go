@@ -12,7 +12,7 @@ import (
 )
 
 // vaultHost is the host of a vault given by name, host or URL, without the
-// default port and in lower case. What is the name that errors have for it. The rules
+// default port and in lower case. Errors call the vault by the text in what. The rules
 // for names are those of Microsoft's page "About keys, secrets and certificates".
 //
 // No error quotes the address: it may hold a password, or be SECRET in the wrong
@@ -125,11 +125,11 @@ func (op operation) versionPath(name, version, action string) (string, error) {
 	return op.keyPath(name, "/"+version+action)
 }
 
-// element is the error for s, given as what, that cannot be an element of a key's
-// path. The rule for names is that of Microsoft's page "About keys, secrets and
-// certificates"; the service's own versions keep to it. A name that keeps to it needs
-// no escaping and reaches no other resource. Other text may be SECRET in the wrong
-// place, which must get into neither the URL nor the log.
+// element returns an error if s cannot be a name or version in the path of a key. The
+// error calls s by the text in what. The rule for names is that of Microsoft's page
+// "About keys, secrets and certificates", and the service's versions follow it. A name
+// that follows it needs no escaping and reaches no other resource. Any other text may be
+// SECRET in the wrong place, which must not get into the URL or the log.
 func (op operation) element(what, s string) error {
 	switch why := unseen.Anywhere(s); {
 	case why != "": // the vault's 400 and 404 would show it as if it were right
@@ -144,9 +144,9 @@ func (op operation) element(what, s string) error {
 
 func elementForm(s string) bool { return len(s) <= 127 && strings.Trim(s, letters+"-") == "" }
 
-// quoted is a name or version with what cannot be seen made visible, and a blank
-// before it. It is empty for what would be no name without that either, and so may be
-// SECRET in the wrong place.
+// quoted returns s in quotes, with a blank before it and with invisible characters
+// escaped. It returns "" if s is no valid name even without those characters, as s may
+// then be SECRET in the wrong place.
 func quoted(s string) string {
 	if seen := unseen.Without(s); !elementForm(seen) || clientID(seen) && len(seen) > 36 {
 		return ""
@@ -166,8 +166,8 @@ func idHost(option, suffix string) (string, error) {
 	return host, publicName("Options.IDHost", host)
 }
 
-// reachable is the error for a vault that is given by a DNS name behind a private
-// endpoint, or completed to one, and has host by that.
+// reachable returns an error if host is a DNS name behind a private endpoint. vault is
+// what the caller gave; if that is a bare name, the fault is in Options.VaultSuffix.
 func reachable(vault, host string) error {
 	public, ok := clouds.PublicName(host)
 	if !ok || !bare(vault) {
@@ -177,9 +177,8 @@ func reachable(vault, host string) error {
 	return invalid("Options.VaultSuffix is a DNS name behind a private endpoint: use %.150s", domain)
 }
 
-// publicName is the error for a host, given as what, that is a DNS name behind a
-// private endpoint. It shows the name to use, of which only the vault's is the
-// caller's.
+// publicName returns an error if host is a DNS name behind a private endpoint. The error
+// calls host by the text in what, and says which name to use instead.
 func publicName(what, host string) error {
 	if public, ok := clouds.PublicName(host); ok {
 		return invalid("%s is a DNS name behind a private endpoint: use %.150s", what, public)
@@ -187,8 +186,8 @@ func publicName(what, host string) error {
 	return nil
 }
 
-// domainHost is the host by whose domain the vault's resource is told: the one that
-// the vault itself goes by.
+// domainHost returns the host whose domain the vault's challenge must name: IDHost if it
+// is set, else the host of the vault's address.
 func (c *Client) domainHost() string {
 	if c.idHost != "" {
 		return c.idHost

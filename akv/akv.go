@@ -104,15 +104,15 @@ type Options struct {
 	// RootCAs are the certificates that our own transport trusts, for a proxy that
 	// inspects TLS or a private cloud. They replace the system's: begin with
 	// [x509.SystemCertPool] to have both. Nil means the system's, which the
-	// environment's SSL_CERT_FILE and SSL_CERT_DIR replace on Linux. Another's Transport
-	// has its own, and both together are an error.
+	// environment's SSL_CERT_FILE and SSL_CERT_DIR replace on Linux. RootCAs together with
+	// Transport are an error.
 	RootCAs *x509.CertPool
-	// Wrap makes the round tripper that requests go through on their way to
-	// Transport, or to our own one, whose limits, proxy and roots remain in force: for
-	// spans, metrics, extra headers. NewClient calls it once for each of the vault, the
-	// authority and the platform's identity endpoint. What it makes must hand on the
-	// request's context, of which [Operation] tells what the request is for. Nil means
-	// none.
+	// Wrap returns a round tripper that adds something to the one it is given, such as
+	// spans, metrics or headers. It is given Transport, or our own transport, whose limits,
+	// proxy and roots remain in force. NewClient calls it three times: for the vault, for
+	// the authority and for the platform's identity endpoint. The round tripper must pass
+	// the request's context on. [Operation] reads from that context what the request is
+	// for. Nil means that nothing is added.
 	Wrap func(http.RoundTripper) http.RoundTripper
 	// Logger gets these records. Nil means silence.
 	//   - "operation succeeded", at SuccessLevel, and "operation failed": one for each
@@ -212,12 +212,12 @@ type Client struct {
 // sent before the first operation. Clients that share cred share its tokens and
 // what it knows of vaults.
 //
-// Make one client for each vault and keep it. A client of its own transport has
-// connections of its own, to the vault and to the authority, each with three
-// goroutines, and no two clients share them, as Options and [Client.Close] are each
-// client's own. They end with Close, or 90 seconds after the last call, or when the
-// client is garbage. Clients that come and go had better share an Options.Transport,
-// whose connections are the caller's, and Options.Gate.
+// Make one client for each vault and keep it. Without Options.Transport, each client has
+// its own connections to the vault and to the authority, with three goroutines for each
+// connection. Clients do not share them, because each client has its own Options and
+// [Client.Close]. The connections end with Close, or 90 seconds after the last call, or
+// when the client is garbage collected. Programs that make many short-lived clients
+// should give them all one Options.Transport and one Options.Gate.
 //
 // The error is 6 (SCPErrInvalidArgument): vault cannot be an address of a vault,
 // Options.Authority, Resource, IDHost, VaultSuffix, APIVersion or Trust none of its
@@ -249,7 +249,7 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	if c.idHost, err = idHost(opts.IDHost, opts.VaultSuffix); err != nil {
 		return nil, err
 	}
-	if c.idHost == "" { // else it is meant
+	if c.idHost == "" { // with IDHost, the caller wants this host
 		if err = reachable(vault, c.host); err != nil {
 			return nil, err
 		}
@@ -311,10 +311,11 @@ func NewClient(vault string, cred aad.Credential, opts *Options) (*Client, error
 	return c, nil
 }
 
-// Operation returns what the request with the context ctx is made for, for a round
-// tripper such as [Options].Wrap makes: "wrapKey", "getKey", ... as errors and the log
-// name it, or "acquireToken". The first request of a cold call, which asks the vault
-// for its challenge, has the call's name. It returns "" for any other context.
+// Operation returns the name of the operation that a request belongs to, if ctx is the
+// request's context: "wrapKey", "getKey" and so on, or "acquireToken", as in errors and
+// in the log. The request for the vault's challenge has the name of the call that needs
+// it. Operation returns "" for any other context. It is meant for round trippers such as
+// those of [Options].Wrap.
 func Operation(ctx context.Context) string { return wire.Operation(ctx) }
 
 // String tells which vault the client is for and with which credential.

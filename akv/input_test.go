@@ -158,7 +158,7 @@ func TestArguments(t *testing.T) {
 				assert.NotContains(t, err.Error(), odd)
 			}
 			assert.Empty(t, fake.Journal())
-			// These are names, though not of keys that are there.
+			// These names are valid, but the vault has no such keys.
 			for _, odd := range []string{
 				"-", "0", strings.Repeat("k", 127), "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5", "0f3c5c3e-95c5-4ab1-a3b1-4a1bcbe0d7a5-tde",
 				strings.Repeat("0123456789abcdef", 4), "tde-0f3c5c3e95c54ab1a3b14a1bcbe0d7a5x",

@@ -149,8 +149,8 @@ func (l *linked) fault(items int, next string) string {
 	return fmt.Sprintf("%s: %d pages with %d keys came", why, l.pages, l.items)
 }
 
-// unending is the error of a list with a fault, which an answer of the vault's shows;
-// nil if why is empty.
+// unending returns the error of a list whose pages do not end, for the reason why, or nil
+// if why is empty.
 func (k *call) unending(why string) error {
 	if why == "" {
 		return nil

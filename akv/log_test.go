@@ -32,7 +32,8 @@ const (
 		"party":"authority","credential":"client secret","host":"login.windows.net","status":200,"request":"of-login","correlation":"id","attempts":1,"duration":0.25}`
 )
 
-// A loggedRow is one operation of a cold client, and the records that it makes.
+// A loggedRow is one operation of a client without a token, and the log records that
+// the test expects of it.
 type loggedRow struct {
 	why     string
 	level   slog.Level
@@ -338,17 +339,23 @@ func TestLogOfTokens(t *testing.T) {
 	})
 }
 
+// warned returns a client of a new world, and its log of warnings and errors.
+func warned(t *testing.T) (*world, *akv.Client, *bytes.Buffer) {
+	t.Helper()
+	w, log := newWorld(), new(bytes.Buffer)
+	cred, err := aad.NewClientSecret("id", "s3cret~value")
+	require.NoError(t, err)
+	client, err := akv.NewClient("contoso", cred, &akv.Options{
+		Transport: w, Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	require.NoError(t, err)
+	return w, client, log
+}
+
 // A refresh ahead that fails is a warning: the call goes on with the old token.
 func TestLogOfRefreshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		w := newWorld()
-		cred, err := aad.NewClientSecret("id", "s3cret~value")
-		require.NoError(t, err)
-		client, err := akv.NewClient("contoso", cred, &akv.Options{
-			Transport: w, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		})
-		require.NoError(t, err)
+		w, client, log := warned(t)
 		defer client.Close()
 		serves(t, client)
 		w.set(func() {
@@ -361,24 +368,17 @@ func TestLogOfRefreshes(t *testing.T) {
 		synctest.Wait()
 		assert.JSONEq(t, `[{"level":"WARN","msg":"token not refreshed ahead of its end","operation":"acquireToken","code":3303,
 			"symbol":"ErrorGetTokenBadCredentials","party":"authority","credential":"client secret","host":"login.windows.net","status":401,
-			"service":"invalid_client","aadsts":"AADSTS7000222","message":"AADSTS7000222: No.","correlation":"id","attempts":1,"duration":0.01}]`, records(t, &log))
+			"service":"invalid_client","aadsts":"AADSTS7000222","message":"AADSTS7000222: No.","correlation":"id","attempts":1,"duration":0.01}]`, records(t, log))
 	})
 }
 
 // Close ends a refresh that is under way, which is no news.
 func TestLogOfClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		w := newWorld()
-		cred, err := aad.NewClientSecret("id", "s3cret~value")
-		require.NoError(t, err)
-		client, err := akv.NewClient("contoso", cred, &akv.Options{
-			Transport: w, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		})
-		require.NoError(t, err)
+		_, client, log := warned(t)
 		serves(t, client)
 		time.Sleep(56 * time.Minute)
-		_, err = client.GetKey(t.Context(), "tde", "")
+		_, err := client.GetKey(t.Context(), "tde", "")
 		require.NoError(t, err)
 		client.Close()
 		time.Sleep(time.Second)

@@ -29,7 +29,7 @@ type call struct {
 	secret      []byte // the part of body that no error may hold
 	correlation string
 	demand      challenge.Challenge
-	retold      bool           // the vault has said a second time what it demands
+	retold      bool           // the vault was asked a second time what it demands
 	probed      *wire.Response // the answer to its probe, if it made one
 	answer      *wire.Response // once there is one
 	sent        *wire.Request  // what was sent last
@@ -141,11 +141,11 @@ func (k *call) identify(ctx context.Context) (err error) {
 	return k.ask(ctx, known, err)
 }
 
-// ask asks the vault what it demands and gets a token for that. It is called where
-// nothing is known; and where known has led to no token, with the failure: perhaps the
-// vault has moved to another tenant, or what it demanded was wrong for a moment. After
-// a failure it asks unless the vault has told a second time in this call already, and it
-// returns the failure if it learns nothing new.
+// ask asks the vault what it demands and gets a token for that. It is called in two cases.
+// Nothing is known: then failure is nil. Or no token could be had for the known demand:
+// then failure says why, and the vault may have moved to another tenant. After a failure
+// ask asks the vault at most once in a call, and returns the failure if the vault demands
+// nothing new.
 func (k *call) ask(ctx context.Context, known challenge.Challenge, failure error) error {
 	c := k.client
 	if failure != nil {
@@ -178,9 +178,9 @@ func (k *call) ask(ctx context.Context, known challenge.Challenge, failure error
 	return err
 }
 
-// learn asks the vault what it demands. It keeps the answer, if the client's trust
-// allows it, before the next caller can ask the same. An answer that differs from
-// known and was kept since the caller looked is returned as it is.
+// learn asks the vault what it demands. If the client trusts the answer, learn keeps it
+// before the next caller can ask the same question. If another caller has kept an answer
+// that differs from known, learn returns that one without asking.
 func (k *call) learn(ctx context.Context, known challenge.Challenge) (challenge.Challenge, error) {
 	c := k.client
 	if kept, ok := c.tokens.Known(c.host); ok && kept != known && c.believe(kept) == nil {

@@ -7,8 +7,8 @@ import (
 
 const (
 	slotTries   = 150                     // answers in a slot, at least
-	slotTime    = 1500 * time.Millisecond // duration of a slot, at least, and three quarters of the longest,
-	slotMax     = 20 * time.Second        // where time that the gate was shut counts up to this age
+	slotTime    = 1500 * time.Millisecond // duration of a slot without shut time; at most a third more
+	slotMax     = 20 * time.Second        // duration of a slot with shut time, at most
 	peakTries   = 10                      // answers in the shortest peak
 	sustainedIn = 30 * time.Second        // see meter.sustained
 	peakIn      = time.Minute             // see meter.peak

@@ -118,7 +118,7 @@ func TestNeighbours(t *testing.T) {
 			gate, none := n.run(t, gated()), n.run(t, ungated())
 			ratio, back := float64(gate.done)/float64(none.done), "–"
 			if n.reached() {
-				assert.GreaterOrEqual(t, ratio, 0.7)
+				assert.GreaterOrEqual(t, ratio, 0.75)
 				assert.Zero(t, gate.failed)
 			}
 			if from := n.last + 20*time.Second; n.last > 0 {

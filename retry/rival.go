@@ -22,13 +22,13 @@ const (
 // would be in vain, and would be measured as all that the host gives: it would sink
 // without end.
 //
-// A fall is a cut below the sustained rate. It is for a few seconds only. If the
-// tries at the low rate were answered, the old rate is tried again, else it is held:
-// refusals do not change it. Where there was no sustained rate, many refusals at a
-// rate far below the peak have the same effect.
+// A fall is a cut below the sustained rate. It lasts a few seconds. If the host answered
+// the tries at the low rate, the gate returns to the old rate. If it refused them too, the
+// gate holds the old rate for a time, in which refusals do not change it. A host without a
+// sustained rate has a rival if many tries are refused at a rate far below the peak.
 //
-// Other gates look like a rival for as long as it takes them to slow down. So all this
-// needs time and many refusals, and what is held is not much more than the host gave.
+// Other gates look like a rival until they have slowed down. So a hold needs time and many
+// refusals, and its rate is at most four times what the host gave.
 type rival struct {
 	fallen   bool
 	returnAt time.Time     // from the present fall
@@ -47,8 +47,8 @@ type rival struct {
 // held reports whether the rate is held.
 func (r *rival) held(now time.Time) bool { return now.Before(r.until) }
 
-// lowered records a cut and reports whether it is part of a fall; mostly says that most
-// tries were refused, and that there is a sustained rate to return to.
+// lowered records a cut and reports whether it is part of a fall. mostly says that most
+// tries were refused and that there is a sustained rate to return to.
 func (r *rival) lowered(now time.Time, mostly bool, m *meter) bool {
 	if r.fallen || !mostly {
 		return r.fallen
@@ -119,8 +119,8 @@ const (
 )
 
 // A block finds out whether cuts help where the host refuses everything for a part of
-// the time. A window that the gate has used up is such a time, and gets shorter with the
-// rate. One that another program has used up does not.
+// each period. If the gate has used up the host's window, a lower rate makes that part
+// shorter. If another program has, it does not.
 type block struct {
 	part float64 // of the last period
 	cuts int     // that have not helped
@@ -132,16 +132,10 @@ func (b *block) undo(now time.Time, rate float64, p *count) (former float64, ok 
 	part := p.shut.Seconds() / max(time.Millisecond, now.Sub(p.since)).Seconds()
 	last := b.part
 	b.part = part
-	switch {
-	case p.served() < fine || part < leastBlock || part > mostBlock || last == 0 || part < shorter*last:
+	if p.served() < fine || part < leastBlock || part > mostBlock || part < shorter*last || last == 0 {
 		b.cuts, b.rate = 0, rate
 		return 0, false
-	case b.cuts < idleCuts:
-		if b.cuts++; b.cuts == 1 {
-			b.rate = max(rate, b.rate)
-		}
-		return 0, false
 	}
-	b.rate = max(rate, b.rate)
-	return b.rate, b.rate >= blockRate
+	b.cuts, b.rate = b.cuts+1, max(rate, b.rate)
+	return b.rate, b.cuts > idleCuts && b.rate >= blockRate
 }

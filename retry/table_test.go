@@ -124,7 +124,7 @@ func rows() []row {
 	thousand := scene{name: "1,000 clients, 5 min; windows of 10 s", vault: window(200, ten), clients: 1000, callers: 2, duration: minutes, learnt: time.Minute}
 	few := weighing(many("a bucket of 1 s, 2 % of weight 8", filling(200, second), 1.2), rare)
 	few.name, few.duration = "100 clients, 15 min; a bucket of 1 s, 2 % of weight 8", 15*time.Minute
-	few.waste, few.least, few.tenth, few.p99, few.heavy = 0.15, 0.1, 0.45, 75*second, 200*second
+	few.waste, few.least, few.tenth, few.p99, few.heavy = 0.15, 0.1, 0.5, 75*second, 150*second
 	quarter := weighing(many("windows of 10 s, weights 1 and 8", window(200, ten), 1.3), mixed)
 	quarter.waste, quarter.tenth, quarter.p99 = 0.25, 0.5, 90*second
 	return []row{

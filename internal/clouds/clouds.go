@@ -1,5 +1,5 @@
-// Package clouds is the table of Microsoft's names: the login hosts that are trusted
-// with a secret, and the domains of vaults in all clouds.
+// Package clouds has the table of Microsoft's login hosts, which are trusted with a
+// secret, and of the domains of vaults in all clouds.
 package clouds
 
 import (
@@ -91,8 +91,8 @@ func IsLogin(host string) bool {
 	return false
 }
 
-// IsDomain reports whether host is the domain of vaults itself, by either name, and so
-// the host of none of them.
+// IsDomain reports whether host is a domain of vaults itself, public or private, and so
+// not the host of a vault.
 func IsDomain(host string) bool {
 	u := url.URL{Host: strings.ToLower(host)}
 	name := strings.TrimSuffix(u.Hostname(), ".")
@@ -104,12 +104,11 @@ func IsDomain(host string) bool {
 	return false
 }
 
-// PublicName is the name of a vault that a private endpoint's DNS name stands for:
-// "contoso.vault.azure.net" of "contoso.vaultcore.azure.net" and of
-// "contoso.privatelink.vaultcore.azure.net". A domain alone it turns likewise. It
-// reports false for any other host. No certificate has a name with privatelink, no
-// challenge and no key id any of them; the public name resolves to the private
-// endpoint wherever its zone is linked.
+// PublicName returns the public name of a vault from the DNS name behind its private
+// endpoint: "contoso.vault.azure.net" for "contoso.vaultcore.azure.net" and for
+// "contoso.privatelink.vaultcore.azure.net". It converts a domain alone in the same way,
+// and reports false for any other host. Certificates, challenges and key ids have the
+// public name, which resolves to the private endpoint wherever its DNS zone is linked.
 func PublicName(host string) (string, bool) {
 	u := url.URL{Host: strings.ToLower(host)}
 	name := strings.TrimSuffix(u.Hostname(), ".")

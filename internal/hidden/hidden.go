@@ -47,10 +47,9 @@ func (v Value[T]) Reveal() T {
 	return v.reveal()
 }
 
-// Given returns what options, a struct, show of themselves: their type and the names
-// of the exported fields that are set, but no value: "akv.Options(Transport, V1)". A
-// transport or logger of another's may hold any secret, and a text may be one in the
-// wrong place.
+// Given returns the type of a struct of options and the names of the exported fields that
+// are set, such as "akv.Options(Transport, V1)". It shows no values: a caller's transport
+// or logger may hold secrets, and a text may be a secret in the wrong place.
 func Given(options any) string {
 	v := reflect.ValueOf(options)
 	var names []string

@@ -1,5 +1,5 @@
-// Package misplaced finds client secrets that were given in place of something else,
-// such as a name or an id, which may be shown where a secret may not.
+// Package misplaced finds client secrets that were given in place of a name or an id.
+// Names and ids are shown in errors and logs, so such a secret must be refused.
 package misplaced
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Secret reports whether s looks like a client secret, for texts that never do
-// themselves. There are two signs of one:
+// Secret reports whether s, which should be a name or an id, looks like a client secret.
+// There are two signs of one:
 //
 //   - a tilde, which every secret that Entra ID makes has;
 //   - the beginning of SQL Server's SECRET: the 32 hexadecimal digits of a client id, or

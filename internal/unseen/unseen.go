@@ -1,6 +1,6 @@
-// Package unseen finds in what people paste the characters that nobody sees: a byte
-// order mark, a zero-width space, a line break, a NUL. The service answers them with
-// an error that looks as if everything were right.
+// Package unseen finds invisible characters in pasted text: a byte order mark, a
+// zero-width space, a line break, a NUL. The service refuses such text with an error in
+// which the text looks right.
 package unseen
 
 import (
@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Around says what is wrong with a text that may hold ASCII's blank inside, such as a
-// secret, or returns "". The answer goes on after the text's name: "has blanks or a
-// line break around it". It holds no part of s.
+// Around says what is wrong with a text that may contain spaces, such as a secret. It
+// returns "" if nothing is wrong. The answer continues a sentence that begins with the
+// text's name: "has blanks or a line break around it". It contains no part of s.
 func Around(s string) string {
 	switch {
 	case !utf8.ValidString(s):
@@ -30,7 +30,7 @@ func Around(s string) string {
 	return ""
 }
 
-// Anywhere is [Around] for a text that has no blanks inside either, such as a name.
+// Anywhere is like [Around] for a text that may not contain spaces, such as a name.
 func Anywhere(s string) string {
 	if why := Around(s); why != "" {
 		return why
@@ -53,9 +53,9 @@ func Without(s string) string {
 
 func oddBlank(r rune) bool { return r != ' ' && unicode.IsSpace(r) }
 
-// invisible reports a character that takes no place, or shows as an empty one and is
-// no blank: those of the Unicode property Default_Ignorable_Code_Point, the other
-// format characters, and the empty pattern of Braille.
+// invisible reports whether r has no width, or is an empty glyph that is not a space: the
+// characters of the Unicode property Default_Ignorable_Code_Point, the other format
+// characters, and the empty Braille pattern.
 func invisible(r rune) bool {
 	return r == '\u2800' || unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

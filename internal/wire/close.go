@@ -5,14 +5,13 @@ import (
 	"time"
 )
 
-// CloseWhenDropped has the idle connections of Transport, if that is the client's own,
-// closed when the client is garbage that nobody has closed. Nothing that a connection
-// holds leads back to the client: an exchange does, but ends with its request. The
-// runtime may keep the stopped timer of an exchange until it would have fired, and the
-// client with it.
+// CloseWhenDropped closes the idle connections of Transport when the client is garbage
+// collected, if Transport is the client's own. Connections hold no reference to the
+// client; an exchange does, but it ends with its request. The runtime may keep the
+// stopped timer of an exchange, and with it the client, until the timer would have fired.
 //
-// It touches neither timers nor channels of the client's, as cleanups run outside of
-// the bubble of testing/synctest that the client may belong to.
+// The cleanup uses no timer or channel of the client, as it runs outside the
+// testing/synctest bubble that the client may belong to.
 func (c *Client) CloseWhenDropped() {
 	if t, ok := c.transport().(idler); ok && c.Own {
 		runtime.AddCleanup(c, func(t idler) { go closeQuietly(t) }, t) // closing may take seconds
