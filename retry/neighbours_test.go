@@ -117,6 +117,12 @@ func TestNeighbours(t *testing.T) {
 			}
 			gate, none := n.run(t, gated()), n.run(t, ungated())
 			ratio, back := float64(gate.done)/float64(none.done), "–"
+			if n.chance != nil && n.callers == 50 { // single runs differ, as chance may begin the search for a rate early
+				for range 2 {
+					ratio += float64(n.run(t, gated()).done) / float64(none.done)
+				}
+				ratio /= 3
+			}
 			if n.reached() {
 				assert.GreaterOrEqual(t, ratio, 0.75)
 				assert.Zero(t, gate.failed)
